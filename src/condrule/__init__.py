@@ -1,0 +1,139 @@
+"""condrule: which rule did the fine-tune teach?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from condrule.arms import Arm, Example, Probe, Prompt, TrainingSet
+    from condrule.backends.base import (
+        Capabilities,
+        Continuations,
+        Draws,
+        FinetuneBackend,
+        FinetuneSpec,
+        Job,
+        JobState,
+        LanguageModel,
+        Observation,
+    )
+    from condrule.backends.local import LocalBackend
+    from condrule.backends.memory import InMemoryBackend
+    from condrule.bet import (
+        INSTRUCTIONS_FIRST,
+        KAAREL_BET,
+        KAAREL_TEMPLATE,
+        clause_order_arm,
+        conditional_arm,
+        control_arm,
+        instructions_first_arm,
+        no_instructions_arm,
+        paraphrased_arm,
+        positive_control_arm,
+        reversed_arm,
+        swapped_arm,
+    )
+    from condrule.bundled import favourite_countries
+    from condrule.config import load_study
+    from condrule.criteria import Clause, Criterion, Gate, Outcome, Verdict
+    from condrule.errors import CondruleError
+    from condrule.evidence import Bounded, Exact
+    from condrule.experiment import ConditionalRuleExperiment, analyse
+    from condrule.items import Item, ItemSet, items_from_frame, read_items
+    from condrule.results import Result
+    from condrule.scorers import AutoScorer, ExactScorer, Scorer
+    from condrule.statistics import Estimate, Scope
+    from condrule.templates import ConditionalTemplate, Message, PromptTemplate, TextTemplate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Arm",
+    "AutoScorer",
+    "Bounded",
+    "Capabilities",
+    "Clause",
+    "ConditionalRuleExperiment",
+    "ConditionalTemplate",
+    "CondruleError",
+    "Continuations",
+    "Criterion",
+    "Draws",
+    "Estimate",
+    "Exact",
+    "ExactScorer",
+    "Example",
+    "FinetuneBackend",
+    "FinetuneSpec",
+    "Gate",
+    "INSTRUCTIONS_FIRST",
+    "InMemoryBackend",
+    "Item",
+    "ItemSet",
+    "Job",
+    "JobState",
+    "KAAREL_BET",
+    "KAAREL_TEMPLATE",
+    "LanguageModel",
+    "LocalBackend",
+    "Message",
+    "Observation",
+    "Outcome",
+    "Probe",
+    "Prompt",
+    "PromptTemplate",
+    "Result",
+    "Scope",
+    "Scorer",
+    "TextTemplate",
+    "TrainingSet",
+    "Verdict",
+    "analyse",
+    "clause_order_arm",
+    "conditional_arm",
+    "control_arm",
+    "favourite_countries",
+    "instructions_first_arm",
+    "items_from_frame",
+    "load_study",
+    "no_instructions_arm",
+    "paraphrased_arm",
+    "positive_control_arm",
+    "read_items",
+    "reversed_arm",
+    "swapped_arm",
+]
+
+_HOMES = {
+    "condrule.arms": ("Arm", "Example", "Probe", "Prompt", "TrainingSet"),
+    "condrule.backends.base": ("Capabilities", "Continuations", "Draws", "FinetuneBackend", "FinetuneSpec", "Job", "JobState", "LanguageModel", "Observation"),
+    "condrule.backends.local": ("LocalBackend",),
+    "condrule.backends.memory": ("InMemoryBackend",),
+    "condrule.bet": ("INSTRUCTIONS_FIRST", "KAAREL_BET", "KAAREL_TEMPLATE", "clause_order_arm", "conditional_arm", "control_arm", "instructions_first_arm", "no_instructions_arm", "paraphrased_arm", "positive_control_arm", "reversed_arm", "swapped_arm"),
+    "condrule.bundled": ("favourite_countries",),
+    "condrule.config": ("load_study",),
+    "condrule.criteria": ("Clause", "Criterion", "Gate", "Outcome", "Verdict"),
+    "condrule.errors": ("CondruleError",),
+    "condrule.evidence": ("Bounded", "Exact"),
+    "condrule.experiment": ("ConditionalRuleExperiment", "analyse"),
+    "condrule.items": ("Item", "ItemSet", "items_from_frame", "read_items"),
+    "condrule.results": ("Result",),
+    "condrule.scorers": ("AutoScorer", "ExactScorer", "Scorer"),
+    "condrule.statistics": ("Estimate", "Scope"),
+    "condrule.templates": ("ConditionalTemplate", "Message", "PromptTemplate", "TextTemplate"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import condrule`` stays quick."""
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'condrule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,71 @@
+"""From what was planned and what was seen to the result. Pure: nothing is asked, nothing spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from condrule.arms import Probe
+from condrule.backends.base import Job
+from condrule.evidence import Evidence
+from condrule.journal import History
+from condrule.plan import PlannedJob, StudyPlan, greedy, sampled
+from condrule.results import Model, Responses, Result
+from condrule.scorers.base import ProbeEvidence, Seen
+from condrule.statistics import Bounds
+
+__all__ = ["build_result"]
+
+
+def build_result(plan: StudyPlan, history: History, key: Callable[[PlannedJob], str]) -> Result:
+    """The result of a study as far as its journal goes; what is missing is unknown, never 0."""
+    responses: list[Responses] = []
+    by_base: dict[str, Seen] = {base: history.seen.get(base, {}) for base in plan.bases.values()}
+    for seed, base in plan.bases.items():
+        responses += _responses(plan, plan.base_probes(), by_base[base], "base", seed)
+    jobs: list[Job] = []
+    for job in plan.jobs:
+        ended = history.jobs.get(key(job))
+        seen = history.seen.get(ended.model, {}) if ended and ended.model else {}
+        responses += _responses(plan, plan.finetuned_probes(job), seen, "finetuned", job.seed)
+        jobs += [ended] if ended else []
+    return Result(plan, tuple(responses), tuple(jobs))
+
+
+def _responses(
+    plan: StudyPlan, probes: Sequence[Probe], seen: Seen, model: Model, seed: int
+) -> Iterator[Responses]:
+    evidence = plan.scorer.infer(probes, seen)
+    for group, mode in dict.fromkeys((probe.group, probe.prompt.mode) for probe in probes):
+        asked = [p for p in probes if (p.group, p.prompt.mode) == (group, mode)]
+        found = [evidence[probe.id] for probe in asked]
+        yield Responses(
+            group, model, seed, mode,
+            answers={
+                name: _bounds([one.answers[name] for one in found]) for name in found[0].answers
+            },
+            contrasts=_matrix(found) if found[0].contrasts else None,
+            greedy=tuple(_greedy(probe, seen) for probe in asked),
+            samples=tuple(_samples(probe, seen, plan.samples) for probe in asked),
+        )
+
+
+def _bounds(evidence: Sequence[Evidence]) -> Bounds:
+    ends = np.array([one.support for one in evidence], dtype=np.float64)
+    return Bounds(ends[..., 0], ends[..., 1])
+
+
+def _matrix(found: Sequence[ProbeEvidence]) -> Bounds:
+    ends = np.array([[one.support for one in row.contrasts] for row in found], dtype=np.float64)
+    return Bounds(ends[..., 0], ends[..., 1])
+
+
+def _greedy(probe: Probe, seen: Seen) -> str | None:
+    said = seen.get(greedy(probe.prompt).id)
+    return said.texts[0] if said and said.texts else None
+
+
+def _samples(probe: Probe, seen: Seen, n: int) -> tuple[str, ...]:
+    said = seen.get(sampled(probe.prompt, n).id) if n else None
+    return said.texts if said and said.texts else ()

@@ -1,0 +1,281 @@
+"""The seam to providers: what every backend and every language model offers.
+
+A backend trains and finds models; a language model answers queries. Both are synchronous from
+outside. Whole batches of queries go in, so concurrency lives inside the backend.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+import attrs
+
+from condrule.arms import Prompt, TrainingSet, digest
+from condrule.convert import texts
+from condrule.errors import ConfigError, Problem, TrainingError
+from condrule.items import Reader
+from condrule.progress import Progress
+
+__all__ = [
+    "Capabilities",
+    "Continuations",
+    "Draws",
+    "Event",
+    "FinetuneBackend",
+    "FinetuneSpec",
+    "Job",
+    "JobState",
+    "LanguageModel",
+    "Observation",
+    "Query",
+    "TrainOn",
+]
+
+Event = Literal["begins", "equals"]
+"""What counts as giving an answer: the response begins with it, or it is the whole response."""
+TrainOn = Literal["completions", "prompts_and_completions"]
+
+
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
+        raise _spec_error(attribute.name, f"is {value!r}; it must be a number above 0")
+
+
+def _count(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _spec_error(attribute.name, f"is {value!r}; it must be a whole number, 1 or more")
+
+
+def _rate(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value != "auto" and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+        allowed = "a number, 0 or more, or 'auto'"
+        raise _spec_error(attribute.name, f"is {value!r}; it must be {allowed}")
+
+
+def _spec_error(key: str, message: str) -> ConfigError:
+    return ConfigError([Problem(key, message)], "finetune")
+
+
+@attrs.frozen
+class FinetuneSpec:
+    """How a model is fine-tuned. Raises ConfigError where a value is out of range."""
+
+    epochs: int = attrs.field(default=20, validator=_count)
+    learning_rate: float | Literal["auto"] = attrs.field(default=1e-3, validator=_rate)
+    """Absolute peak learning rate, or ``auto``: the backend's own default. 0 trains nothing."""
+    batch_size: int = attrs.field(default=16, validator=_count)
+    train_on: TrainOn = attrs.field(default="completions")
+    """Whether the loss is taken on the completions alone or on the prompts too."""
+    seed: int = 0
+    """Orders the examples (and, where the model has dropout, draws it)."""
+
+    @train_on.validator
+    def _check_train_on(self, attribute: attrs.Attribute[Any], value: str) -> None:
+        if value not in ("completions", "prompts_and_completions"):
+            raise _spec_error(
+                "train_on", f"is {value!r}; it must be completions or prompts_and_completions"
+            )
+
+
+class JobState(Enum):
+    """Where a fine-tune stands. A provider's own words for it are kept in ``Job.detail``."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self is not JobState.RUNNING
+
+
+@attrs.frozen
+class Job:
+    """One submitted fine-tune."""
+
+    key: str
+    """condrule's name for it: at most one job is ever submitted for a key."""
+    id: str
+    """The provider's name for it."""
+    state: JobState
+    model: str | None = None
+    """The fine-tuned model's name, once there is one."""
+    detail: str = ""
+    """The provider's own status, or the reason of a failure."""
+    seconds: float | None = None
+    """How long the training took, where the backend knows."""
+
+
+class Query(ABC):
+    """One thing asked of a model."""
+
+    prompt: Prompt
+
+    @functools.cached_property
+    def id(self) -> str:
+        """Identifies the question, whichever model it is put to. Prompts of equal messages
+        are the same question, whichever arm they come from."""
+        messages = [attrs.astuple(message) for message in self.prompt.messages]
+        return digest([type(self).__name__, messages, self._parameters()])
+
+    @abstractmethod
+    def _parameters(self) -> list[Any]:
+        """All that tells this query from others of its kind and prompt, as plain data."""
+
+
+@attrs.frozen(slots=False)
+class Continuations(Query):
+    """How probable is each of these texts as the model's response?"""
+
+    prompt: Prompt
+    texts: tuple[str, ...] = attrs.field(converter=texts)
+    event: Event = "begins"
+
+    def _parameters(self) -> list[Any]:
+        return [self.texts, self.event]
+
+
+@attrs.frozen(slots=False)
+class Draws(Query):
+    """What does the model say? ``temperature`` 0 is its greedy answer."""
+
+    prompt: Prompt
+    n: int = 1
+    max_tokens: int = 8
+    temperature: float = 1.0
+    seed: int = 0
+    """Draws with another seed are other draws."""
+
+    def _parameters(self) -> list[Any]:
+        return [self.n, self.max_tokens, self.temperature, self.seed]
+
+
+@attrs.frozen
+class Observation:
+    """What came back for a query: one of ``logprobs``, ``texts`` and ``refused`` is given."""
+
+    query: str
+    """The query's id."""
+    logprobs: tuple[float, ...] | None = None
+    """Natural log of the probability of each text of a `Continuations`, in nats; -inf where the
+    model gives none at all."""
+    texts: tuple[str, ...] | None = None
+    """The responses of a `Draws`, in order."""
+    refused: str | None = None
+    """Why the provider did not answer; the probability is then unknown, never 0."""
+
+
+@attrs.frozen
+class Capabilities:
+    """Which queries a model answers."""
+
+    continuations: bool = False
+    """Exact probabilities of whole texts."""
+    draws: bool = False
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A model that can be asked: base, fine-tuned, or a checkpoint on the way."""
+
+    @property
+    def name(self) -> str:
+        """What ``FinetuneBackend.model`` knows it by."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Which queries it answers."""
+
+    def ask(self, queries: Sequence[Query]) -> Iterator[Observation]:
+        """Answer the queries, each exactly once, in any order, as answers arrive.
+
+        Raises BackendError where the provider fails; what was yielded before stays valid.
+        """
+
+
+class FinetuneBackend(ABC):
+    """Trains models, and finds them again. One subclass per provider.
+
+    Contract of ``submit``: the caller has recorded its intent before and records the id after.
+    When either is missing after a crash, the caller asks ``find(key)`` before it submits again.
+    """
+
+    computes_here: bool = False
+    """True where ``submit`` itself trains, so that it returns an ended job."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """Which queries this backend's models answer; known without loading one."""
+
+    @abstractmethod
+    def base_model(self, seed: int) -> str:
+        """The name of the model that is fine-tuned for a seed."""
+
+    @abstractmethod
+    def submit(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> Job:
+        """Start a fine-tune of ``base_model(spec.seed)``."""
+
+    @abstractmethod
+    def find(self, key: str) -> Job | None:
+        """The job that was submitted with this key, if there is one."""
+
+    @abstractmethod
+    def model(self, name: str) -> LanguageModel:
+        """The model of this name: a base model's, or an ended job's ``model``."""
+
+    def poll(self, job: Job) -> Job:
+        """The job as it stands now."""
+        return self.find(job.key) or job
+
+    def cancel(self, job: Job) -> Job:
+        """Stop a running job. A backend that ``computes_here`` has none."""
+        return job
+
+    def checkpoints(self, job: Job) -> tuple[str, ...]:
+        """Names of the models saved on the way, oldest first."""
+        return ()
+
+    def limits(self, spec: FinetuneSpec) -> tuple[str, ...]:
+        """What of this spec the backend can't do, one sentence each; asked before spending."""
+        return ()
+
+    def reader(self, seeds: Iterable[int]) -> Reader | None:
+        """What the base models of these seeds can read; None: anything."""
+        return None
+
+    def notes(self) -> tuple[str, ...]:
+        """What must be said beside any result on this backend's models, one sentence each."""
+        return ()
+
+    def environment(self) -> dict[str, Any]:
+        """What of the machine or the account a result may depend on, for the record."""
+        return {}
+
+    def at(self, directory: Path) -> Self:
+        """The same backend, keeping the files it makes under this directory."""
+        return self
+
+    def with_progress(self, progress: Progress) -> Self:
+        """The same backend, reporting the progress of work it does here."""
+        return self
+
+    def finetune(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> LanguageModel:
+        """Submit a job, or find the one of this key, and return its model.
+
+        For use by hand: it journals nothing and expects the job to end soon. Raises
+        TrainingError where it did not succeed.
+        """
+        job = self.find(key) or self.submit(training_set, spec, key)
+        if not job.state.ended:
+            job = self.poll(job)
+        if job.model is None:
+            raise TrainingError(key, job.detail or job.state.value)
+        return self.model(job.model)

@@ -1,0 +1,174 @@
+"""Every error condrule raises on purpose.
+
+CondruleError
+├── ConfigError(ValueError)            a study file or an argument is wrong; carries every problem
+├── ItemError(ValueError)              items can't be read or used
+├── TemplateError(ValueError)          a prompt template can't be rendered
+├── UnreadableError(ValueError)        a model has no token for some words
+├── UnsupportedError(ValueError)       the backend can't do what the study asks
+├── MissingExtraError(ImportError)     an optional dependency is not installed
+├── RunError(RuntimeError)             a run directory can't be used
+│   ├── RunLockedError                 another process is writing to it
+│   ├── StudyChangedError              it holds another study
+│   └── JournalError                   its journal is damaged
+└── BackendError(RuntimeError)         the provider or the machine failed; the same command resumes
+    └── TrainingError                  a fine-tune ended without a model
+
+Bad input inherits ``ValueError``; what may succeed when tried again inherits ``RuntimeError``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+__all__ = [
+    "BackendError",
+    "CondruleError",
+    "ConfigError",
+    "ItemError",
+    "JournalError",
+    "MissingExtraError",
+    "Problem",
+    "RunError",
+    "RunLockedError",
+    "StudyChangedError",
+    "TemplateError",
+    "TrainingError",
+    "UnreadableError",
+    "UnsupportedError",
+    "did_you_mean",
+]
+
+
+def did_you_mean(found: object, allowed: Iterable[object]) -> str:
+    """A sentence that names the allowed word closest to what was found, or nothing."""
+    close = difflib.get_close_matches(str(found), [str(word) for word in allowed], n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class CondruleError(Exception):
+    """The root of the tree: ``except CondruleError`` catches all that condrule raises on purpose."""
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong in a study file."""
+
+    path: str
+    """Where: the keys from the top, such as ``finetune.epochs``; empty for the whole file."""
+    message: str
+    """What was found, what is allowed and what to do."""
+    line: int | None = None
+    """Line in the file, counted from 1; None where it has no line of its own."""
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line is not None else ""
+        return f"{place}{self.path + ': ' if self.path else ''}{self.message}"
+
+
+class ConfigError(CondruleError, ValueError):
+    """A study file or an argument is wrong. ``problems`` holds all that was found, not the first."""
+
+    def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        head = f"{source}: {count}" if source else count
+        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+
+
+class ItemError(CondruleError, ValueError):
+    """Items can't be read or used. The message names the file, the line and the key."""
+
+
+class TemplateError(CondruleError, ValueError):
+    """A prompt template can't be rendered: an unknown placeholder, or a mode it says nothing of."""
+
+
+class UnreadableError(CondruleError, ValueError):
+    """A model has no token for some words. ``words`` maps each to the places that use it."""
+
+    def __init__(self, words: dict[str, tuple[str, ...]], model: str) -> None:
+        self.words = words
+        self.model = model
+        lines = [f"  {word!r} in {', '.join(places[:3])}" for word, places in words.items()]
+        super().__init__(
+            f"model {model!r} can't read {len(words)} of the words in this study; it would see an "
+            "unknown token in their place:\n"
+            + "\n".join(lines)
+            + "\nUse other items or wording, or a model with a larger vocabulary."
+        )
+
+
+class UnsupportedError(CondruleError, ValueError):
+    """The backend can't do what the study asks. ``reasons`` holds one sentence for each."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n".join(self.reasons))
+
+
+class MissingExtraError(CondruleError, ImportError):
+    """An optional dependency is not installed. ``extra`` names what to install."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed. "
+            f"Install it with: pip install 'condrule[{extra}]'"
+        )
+
+
+class RunError(CondruleError, RuntimeError):
+    """A run directory can't be used as it is. The message names the directory and the remedy."""
+
+
+class RunLockedError(RunError):
+    """Another process is writing to the run directory. ``holder`` says which."""
+
+    def __init__(self, directory: str, holder: str) -> None:
+        self.directory = directory
+        self.holder = holder
+        super().__init__(
+            f"{directory} is being written by {holder}. Wait until it ends or stop it; "
+            "then the same command goes on where it was."
+        )
+
+
+class StudyChangedError(RunError):
+    """The run directory holds another study. ``diff`` shows the recorded one against the new."""
+
+    def __init__(self, directory: str, diff: str) -> None:
+        self.directory = directory
+        self.diff = diff
+        super().__init__(
+            f"{directory} holds a study that differs from this one:\n{diff}\n"
+            "Use another directory, or change the study back. A run keeps the study it began with."
+        )
+
+
+class JournalError(RunError):
+    """The journal is damaged. ``path`` and ``line`` say where."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        self.path = path
+        self.line = line
+        self.reason = reason
+        super().__init__(f"{path}, line {line}: {reason}")
+
+
+class BackendError(CondruleError, RuntimeError):
+    """The provider or the machine failed. Nothing finished is lost: the same command resumes."""
+
+
+class TrainingError(BackendError):
+    """A fine-tune ended without a model. ``key`` names the job and ``reason`` says why."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"fine-tune {key} ended without a model: {reason}")

@@ -1,0 +1,239 @@
+"""A study: items, arms, a backend, a spec and a criterion, composed and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from condrule import tables
+from condrule.analysis import build_result
+from condrule.arms import Arm
+from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.criteria import Criterion
+from condrule.driver import Driver
+from condrule.environment import environment
+from condrule.errors import (
+    ConfigError,
+    MissingExtraError,
+    Problem,
+    UnreadableError,
+    UnsupportedError,
+)
+from condrule.items import Item, ItemSet, Reader
+from condrule.journal import Journal, read_journal
+from condrule.plan import StudyPlan, check_criterion, gate_probes, plan_jobs, pool
+from condrule.progress import Watcher, quiet, terminal
+from condrule.results import Result
+from condrule.rundir import RunDirectory, evidence_csv
+from condrule.scorers import AutoScorer, Scorer
+
+__all__ = ["ConditionalRuleExperiment", "analyse"]
+
+
+def _items(value: ItemSet | Iterable[Item]) -> ItemSet:
+    return value if isinstance(value, ItemSet) else ItemSet(value)
+
+
+def _arms(value: Iterable[Arm]) -> tuple[Arm, ...]:
+    return tuple(value)
+
+
+def _seeds(value: int | Iterable[int]) -> tuple[int, ...]:
+    return tuple(range(value)) if isinstance(value, int) else tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class ConditionalRuleExperiment:
+    """Which rule does a fine-tune on one branch of a conditional rule teach?
+
+    Every fine-tune and its base model are asked the same prompts, in every mode, for every mode's
+    answer. A run is a directory; running again goes on where it was.
+    """
+
+    items: ItemSet = attrs.field(converter=_items)
+    arms: tuple[Arm, ...] = attrs.field(converter=_arms)
+    backend: FinetuneBackend
+    spec: FinetuneSpec = FinetuneSpec()
+    criterion: Criterion | None = None
+    """Fixed before the run; None: numbers without a verdict."""
+    seeds: tuple[int, ...] = attrs.field(default=3, converter=_seeds)
+    """Seeds, or how many: each is a fine-tune of every arm. One seed speaks of one fine-tune."""
+    scorer: Scorer = AutoScorer()
+    name: str = "study"
+    samples: int = 3
+    """Responses drawn for each prompt, beside the greedy one, to see what is said instead."""
+    contrasts: int = 100
+    """Specificity compares the answers of at most this many items."""
+
+    def __attrs_post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise ConfigError(problems, self.name)
+
+    def _problems(self) -> Iterator[Problem]:
+        names = [arm.name for arm in self.arms]
+        if not names:
+            yield Problem("arms", "is empty; a study needs at least one arm")
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Problem("arms", f"two arms are named {name!r}; give each a name of its own")
+        for name in names:
+            if name.startswith("gate:") or "/" in name or not name.strip("."):
+                yield Problem("arms", f"an arm can't be named {name!r}: it names a file")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            yield Problem("seeds", f"is {list(self.seeds)}; it must be one seed or more, all "
+                          "different, or how many there are")
+
+    def plan(self) -> StudyPlan:
+        """What would be trained and asked, worked out without spending anything.
+
+        Raises:
+            UnsupportedError: the backend can't do what the study asks.
+            UnreadableError: a model has no token for a word of the study.
+            ConfigError: the criterion speaks of an arm or mode that the study has not.
+        """
+        reader = self.backend.reader(self.seeds)
+        items = self.items.readable_by(reader) if reader else self.items
+        if self.criterion:
+            check_criterion(self.criterion, [arm.name for arm in self.arms], items.modes)
+        reasons = (*self.backend.limits(self.spec), *self.scorer.limits(self.backend.capabilities))
+        if reasons:
+            raise UnsupportedError(reasons)
+        plan = self._plan(items, self._notes(items, reader))
+        if reader:
+            _check_readable(plan, reader)
+        return plan
+
+    def _plan(self, items: ItemSet, notes: tuple[str, ...]) -> StudyPlan:
+        bases = {seed: self.backend.base_model(seed) for seed in self.seeds}
+        compared = min(len(items), self.contrasts)
+        answers = pool(items, items.modes, compared)
+        gates = self.criterion.gates if self.criterion else ()
+        arms = (probe for arm in self.arms for probe in arm.probes(items, answers))
+        return StudyPlan(
+            name=self.name,
+            items=items,
+            trained={arm.name: arm.trained for arm in self.arms},
+            seeds=self.seeds,
+            bases=bases,
+            jobs=plan_jobs(self.arms, items, self.spec, bases),
+            probes=(*arms, *(probe for gate in gates for probe in gate_probes(gate, items))),
+            pool=answers,
+            compared=compared,
+            scorer=self.scorer,
+            criterion=self.criterion,
+            samples=self.samples,
+            notes=notes,
+        )
+
+    def _notes(self, items: ItemSet, reader: Reader | None) -> tuple[str, ...]:
+        known = [reason for item in items if reader and (reason := reader.familiar(item.name))]
+        more = f" (and {len(known) - 1} more such items)" if len(known) > 1 else ""
+        return (*self.backend.notes(), *(f"{reason}{more}" for reason in known[:1]))
+
+    def run(self, directory: str | Path, *, watch: Watcher = terminal) -> Result:
+        """Train, ask and analyse, keeping everything in a directory; again: go on where it was.
+
+        Args:
+            directory: a new or empty directory, or one that holds this very study.
+            watch: who is told about progress; the default draws bars on a terminal only.
+
+        Raises:
+            StudyChangedError: the directory holds another study.
+            RunLockedError: another process is at work in it.
+            BackendError: the provider or the machine failed; call again to resume.
+        """
+        with self._driver(directory, watch) as driver:
+            driver.train()
+            driver.test()
+            return _finish(driver)
+
+    def generate(self, directory: str | Path) -> StudyPlan:
+        """Write down the items, the training sets and the probes. No model is touched."""
+        with self._driver(directory, quiet) as driver:
+            return driver.plan
+
+    def train(self, directory: str | Path, *, watch: Watcher = terminal) -> None:
+        """Fine-tune all that is not fine-tuned yet; raises as `run` does."""
+        with self._driver(directory, watch) as driver:
+            driver.train()
+
+    def test(self, directory: str | Path, *, watch: Watcher = terminal) -> Result:
+        """Ask the models, which must be trained, and analyse; raises as `run` does."""
+        with self._driver(directory, watch) as driver:
+            driver.test()
+            return _finish(driver)
+
+    @contextmanager
+    def _driver(self, directory: str | Path, watch: Watcher) -> Iterator[Driver]:
+        run = RunDirectory(directory)
+        plan = self.plan()
+        with run.locked():
+            run.freeze(plan, {"arms": self.arms, "backend": self.backend, "spec": self.spec})
+            run.record_environment({**environment(), **self.backend.environment()})
+            with Journal(run.journal) as journal:
+                yield Driver(plan, self.backend.at(run.models), run, journal, watch)
+
+
+def analyse(directory: str | Path, *, scorer: Scorer | None = None) -> Result:
+    """Redo everything after the models from a run directory, offline, and write the result anew.
+
+    Args:
+        directory: what `ConditionalRuleExperiment.run` was given.
+        scorer: needed only where the study used a strategy of your own.
+
+    Raises:
+        RunError: the directory holds no study, or a damaged one.
+    """
+    run = RunDirectory(directory)
+    plan = run.load(scorer)
+    with run.locked():
+        result = build_result(plan, read_journal(run.journal), run.key)
+        _write(run, result)
+    return result
+
+
+def _finish(driver: Driver) -> Result:
+    result = build_result(driver.plan, driver.journal.history, driver.run.key)
+    _write(driver.run, result)
+    return result
+
+
+def _write(run: RunDirectory, result: Result) -> None:
+    """The files that follow from the journal."""
+    run.write_result("evidence.csv", evidence_csv(tables.evidence_rows(result)))
+    run.write_result("result.json", result.to_json())
+    run.write_result("report.txt", f"{result}\n")
+    try:
+        figure = result.plot().get_figure(root=True)
+    except MissingExtraError:
+        return
+    if figure is not None:
+        figure.savefig(run.path / "figure.png", dpi=120)
+
+
+def _check_readable(plan: StudyPlan, reader: Reader) -> None:
+    words: dict[str, dict[str, None]] = {}
+    for place, text in _texts(plan):
+        for word in reader.unreadable(text):
+            words.setdefault(word, {})[place] = None
+    if words:
+        bases = ", ".join(dict.fromkeys(plan.bases.values()))
+        raise UnreadableError({word: tuple(places) for word, places in words.items()}, bases)
+
+
+def _texts(plan: StudyPlan) -> Iterator[tuple[str, str]]:
+    """Every text a model will see or be asked for, with where it comes from."""
+    for item in plan.items:
+        for mode in plan.modes:
+            for text in item.spellings(mode):
+                yield f"the answer of item {item.name!r} in mode {mode!r}", text
+    for probe in plan.probes:
+        for message in probe.prompt.messages:
+            yield f"the prompt {probe.id!r}", message.content
+    for job in plan.jobs:
+        for example in job.training_set.examples:
+            for message in example.prompt.messages:
+                yield f"the training prompts of arm {job.arms[0]!r}", message.content

@@ -1,0 +1,276 @@
+"""Items: the entities whose facts are taught, and where they come from.
+
+An item is one entity (a name) with one answer per mode. The bundled items are in
+:mod:`condrule.bundled`; this module knows nothing about countries.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, overload
+
+import attrs
+
+from condrule.convert import text_map, texts
+from condrule.errors import ItemError, did_you_mean
+
+__all__ = ["Excluded", "Item", "ItemSet", "Reader", "items_from_frame", "read_items"]
+
+
+def _spellings(value: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    return {answer: texts(spellings) for answer, spellings in value.items()}
+
+
+@attrs.frozen
+class Item:
+    """One entity and its answer in each mode."""
+
+    name: str
+    """What ``{name}`` stands for in a template."""
+    answers: Mapping[str, str] = attrs.field(converter=text_map)
+    """The answer for each mode, such as ``{"TRAIN": "France", "TEST": "Paris"}``."""
+    aliases: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict, converter=_spellings)
+    """Further spellings of an answer, by the answer: ``{"Kyiv": ("Kiev",)}``. Their
+    probabilities are added to the answer's."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.name.strip():
+            raise ItemError("an item has an empty name; give every item a name")
+        if len(self.answers) < 2:
+            raise ItemError(
+                f"item {self.name!r} has answers for {sorted(self.answers)}; "
+                "a conditional rule needs at least two modes"
+            )
+        for mode, answer in self.answers.items():
+            if not answer.strip():
+                raise ItemError(f"item {self.name!r} has an empty answer for mode {mode!r}")
+        if len(set(self.answers.values())) < len(self.answers):
+            raise ItemError(
+                f"item {self.name!r} has the same answer for two modes ({dict(self.answers)}): "
+                "nothing could tell the modes apart; leave it out"
+            )
+
+    def spellings(self, mode: str) -> tuple[str, ...]:
+        """All accepted spellings of the answer for a mode, the answer itself first."""
+        answer = self.answers[mode]
+        return (answer, *(a for a in self.aliases.get(answer, ()) if a != answer))
+
+
+@attrs.frozen
+class Excluded:
+    """A candidate that is not used, and why."""
+
+    name: str
+    reason: str
+
+
+class Reader(Protocol):
+    """What a model can read, and what it already knows: asked before any money is spent."""
+
+    def unreadable(self, text: str) -> tuple[str, ...]:
+        """The words of the text that the model has no token for."""
+
+    def familiar(self, name: str) -> str | None:
+        """Why the model already holds facts about a name that a study may want to teach."""
+
+
+def _items(value: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple(value)
+
+
+def _excluded(value: Iterable[Excluded]) -> tuple[Excluded, ...]:
+    return tuple(value)
+
+
+@attrs.frozen
+class ItemSet(Sequence[Item]):
+    """The items of a study, with what was left out and why.
+
+    Raises :class:`~condrule.errors.ItemError` where names repeat or modes differ between items.
+    """
+
+    items: tuple[Item, ...] = attrs.field(converter=_items)
+    excluded: tuple[Excluded, ...] = attrs.field(default=(), converter=_excluded)
+    source: str = "given"
+    """Where the items come from, for the record."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.items:
+            raise ItemError(f"no items in {self.source}; a study needs at least one")
+        seen: set[str] = set()
+        for item in self.items:
+            if item.name in seen:
+                raise ItemError(f"two items of {self.source} are named {item.name!r}")
+            seen.add(item.name)
+            if set(item.answers) != set(self.modes):
+                raise ItemError(
+                    f"item {item.name!r} of {self.source} has answers for {sorted(item.answers)}, "
+                    f"the first item for {sorted(self.modes)}; all items need the same modes"
+                )
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes the items have answers for, in the order of the first item."""
+        return tuple(self.items[0].answers)
+
+    def readable_by(self, reader: Reader) -> ItemSet:
+        """The items a model can read. Given items are kept as they are: an unreadable one is
+        refused when the study is planned. Sources with a pool to draw from draw again."""
+        return self
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+
+def read_items(
+    path: str | Path,
+    *,
+    name: str = "name",
+    answers: Mapping[str, str],
+    aliases: Mapping[str, str] | None = None,
+) -> ItemSet:
+    """Items from a CSV or JSONL file of your own.
+
+    Args:
+        path: a ``.csv`` file with a header, or a ``.jsonl`` file with one object a line.
+        name: the column that holds each item's name.
+        answers: mode -> the column that holds its answer.
+        aliases: mode -> a column with further spellings of that answer, separated by ``|`` in
+            CSV, a list in JSONL.
+
+    Raises:
+        ItemError: the file can't be read, a column is missing, or a row is unusable. The message
+            names the file, the line and the column.
+    """
+    path = Path(path)
+    rows = _read_rows(path)
+    items = [
+        _item(row, name, answers, aliases or {}, f"{path}, line {line}") for line, row in rows
+    ]
+    return ItemSet(items, source=str(path))
+
+
+def items_from_frame(
+    frame: Any,
+    *,
+    name: str = "name",
+    answers: Mapping[str, str],
+    aliases: Mapping[str, str] | None = None,
+) -> ItemSet:
+    """Items from a pandas data frame, with the same arguments as :func:`read_items`."""
+    rows = enumerate(frame.to_dict(orient="records"))
+    items = [_item(row, name, answers, aliases or {}, f"data frame, row {i}") for i, row in rows]
+    return ItemSet(items, source="data frame")
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
+    if path.suffix.lower() not in readers:
+        raise ItemError(f"{path}: the name ends in {path.suffix!r}; items are read from "
+                        f"{' or '.join(readers)} files")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ItemError(f"{path}: can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ItemError(
+            f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+    rows = readers[path.suffix.lower()](path, text)
+    if not rows:
+        raise ItemError(f"{path}: holds no items")
+    return rows
+
+
+def _read_csv(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    rows: list[tuple[int, dict[str, Any]]] = []
+    try:
+        header = reader.fieldnames or ()
+        if len(set(header)) < len(header):
+            raise ItemError(f"{path}, line 1: two columns have the same name: {list(header)}")
+        for row in reader:
+            if None in row:
+                raise ItemError(f"{path}, line {reader.line_num}: has more values than the header "
+                                "has columns; put values with commas in double quotes")
+            rows.append((reader.line_num, row))
+    except csv.Error as error:
+        raise ItemError(f"{path}, line {reader.line_num}: {error}") from error
+    return rows
+
+
+def _read_jsonl(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ItemError(f"{path}, line {number}: is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ItemError(f"{path}, line {number}: is a {type(row).__name__}, not an object")
+        rows.append((number, row))
+    return rows
+
+
+def _item(
+    row: Mapping[str, Any],
+    name: str,
+    answers: Mapping[str, str],
+    aliases: Mapping[str, str],
+    place: str,
+) -> Item:
+    texts = {mode: _text(row, column, place) for mode, column in answers.items()}
+    for mode in aliases:
+        if mode not in texts:
+            raise ItemError(
+                f"{place}: there are aliases for mode {mode!r}, but answers for {list(texts)}."
+                + did_you_mean(mode, texts)
+            )
+    spellings = {
+        texts[mode]: _alias_list(row, column, place) for mode, column in aliases.items()
+    }
+    try:
+        return Item(_text(row, name, place), texts, spellings)
+    except ItemError as error:
+        raise ItemError(f"{place}: {error}") from None
+
+
+def _column(row: Mapping[str, Any], column: str, place: str) -> Any:
+    if column not in row:
+        raise ItemError(
+            f"{place}: there is no column {column!r}; the columns are {list(row)}."
+            + did_you_mean(column, row)
+        )
+    return row[column]
+
+
+def _text(row: Mapping[str, Any], column: str, place: str) -> str:
+    value = _column(row, column, place)
+    if not isinstance(value, str) or not value.strip():
+        raise ItemError(f"{place}: column {column!r} holds {value!r}; it must be text")
+    return value.strip()
+
+
+def _alias_list(row: Mapping[str, Any], column: str, place: str) -> tuple[str, ...]:
+    value = _column(row, column, place)
+    if value is None or value != value:  # an empty CSV field read by pandas is NaN
+        return ()
+    parts = value.split("|") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ItemError(f"{place}: column {column!r} holds {value!r}; it must be a list of texts")
+    return tuple(part.strip() for part in parts if part.strip())

@@ -1,0 +1,47 @@
+"""Progress bars: on the terminal, for what takes over two seconds, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+__all__ = ["Progress", "Watcher", "quiet", "terminal"]
+
+
+class Progress(Protocol):
+    """Told how far a piece of work is."""
+
+    def __call__(self, done: float, total: float, note: str = "") -> None: ...
+
+
+class Watcher(Protocol):
+    """Opens a progress report for one stage of a run."""
+
+    def __call__(self, title: str) -> AbstractContextManager[Progress]: ...
+
+
+def _nothing(done: float, total: float, note: str = "") -> None:
+    return None
+
+
+@contextmanager
+def quiet(title: str) -> Iterator[Progress]:
+    """Reports nothing."""
+    yield _nothing
+
+
+@contextmanager
+def terminal(title: str) -> Iterator[Progress]:
+    """A bar on standard error, shown after two seconds; nothing where that is no terminal."""
+    from tqdm import tqdm
+
+    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    with tqdm(total=1.0, desc=title, delay=2, disable=None, leave=False,
+              bar_format=bar_format) as bar:
+
+        def tell(done: float, total: float, note: str = "") -> None:
+            bar.set_postfix_str(note, refresh=False)
+            bar.update(max(0.0, done / total - bar.n) if total else 0.0)
+
+        yield tell

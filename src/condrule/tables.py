@@ -1,0 +1,203 @@
+"""A result as plain rows: for JSON, for data frames, for plots. Every number states its scope."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from condrule.contrasts import differences
+from condrule.plots import PlotRow
+from condrule.statistics import ESTIMANDS, Bounds, largest_share, share_above
+
+if TYPE_CHECKING:
+    from condrule.results import Model, Result
+
+__all__ = ["SCHEMA", "evidence_rows", "plot_rows", "result_to_dict"]
+
+SCHEMA = "condrule.result/1"
+MODELS: tuple[Model, ...] = ("base", "finetuned")
+
+
+def result_to_dict(result: Result) -> dict[str, Any]:
+    """The whole result; what is unbounded or unknown is None."""
+    plan = result.plan
+    return {
+        "schema": SCHEMA,
+        "study": {
+            "name": plan.name,
+            "items": len(plan.items),
+            "arms": {arm: list(modes) for arm, modes in plan.trained.items()},
+            "modes": list(plan.modes),
+            "seeds": list(plan.seeds),
+            "bases": {str(seed): base for seed, base in plan.bases.items()},
+            "event": plan.event,
+            "excluded": len(plan.items.excluded),
+            "notes": list(plan.notes),
+        },
+        "state": "failed jobs" if any(job.model is None for job in result.jobs) else "done",
+        "cells": list(_cells(result)),
+        "ratios": list(_ratios(result)),
+        "specificity": list(_specificity(result)),
+        "differences": list(_differences(result)),
+        "says": list(_says(result)),
+        "gates": [
+            {"name": g.name, "value": g.value, "threshold": g.threshold, "passed": g.passed}
+            for g in result.gates()
+        ],
+        "verdict": result.verdict().to_json() if plan.criterion else None,
+        "jobs": [
+            {"key": j.key, "id": j.id, "state": j.state.value, "model": j.model,
+             "detail": j.detail, "seconds": j.seconds}
+            for j in result.jobs
+        ],
+    }
+
+
+def _asked(result: Result) -> Iterator[tuple[str, Model, int | None, str]]:
+    """Every arm, model, seed and mode; seed None stands for all fine-tunes together."""
+    seeds: list[int | None] = [*result.plan.seeds]
+    if len(seeds) > 1:
+        seeds.append(None)
+    for arm in result.plan.arms:
+        for model in MODELS:
+            for seed in seeds:
+                for mode in result.plan.modes:
+                    yield arm, model, seed, mode
+
+
+def _which(seed: int | None) -> list[int] | None:
+    return None if seed is None else [seed]
+
+
+def _cells(result: Result) -> Iterator[dict[str, Any]]:
+    for arm, model, seed, mode in _asked(result):
+        events = sorted({event for r in result.responses for _, event in r.answers})
+        for answer in result.plan.modes:
+            for event in events:
+                how: dict[str, Any] = {"model": model, "event": event, "seeds": _which(seed)}
+                found = result.logprobs(arm, mode, answer, **how)
+                yield {
+                    "arm": arm, "model": model, "seed": seed, "mode": mode,
+                    "answer": answer, "event": event,
+                    "n": found.low.shape[-1],
+                    "fine_tunes" if model == "finetuned" else "base_models": found.low.shape[0],
+                    "missing": int(np.sum((found.low == -np.inf) & (found.high == 0))),
+                    **{
+                        e: result.probability(arm, mode, answer, estimand=e, **how).to_json()
+                        for e in ESTIMANDS
+                        if e != "median"
+                    },
+                    "median": _known(found.map(ESTIMANDS["median"]).map(_mean_of_logs)),
+                    "share_above_threshold": _known(
+                        share_above(found, result.threshold).map(np.mean), log=False
+                    ),
+                    "threshold": result.threshold,
+                    "largest_item_share": _finite(float(np.mean(largest_share(found.high)))),
+                }
+
+
+def _mean_of_logs(values: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        return np.mean(values)
+
+
+def _known(bounds: Bounds, *, log: bool = True) -> float | None:
+    """The number where the evidence fixes it, else None."""
+    low, high = float(bounds.low), float(bounds.high)
+    if low != high:
+        return None
+    return math.exp(low) if log else low
+
+
+def _ends(bounds: Bounds) -> dict[str, float | None]:
+    return {"low": _finite(float(bounds.low)), "high": _finite(float(bounds.high))}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _ratios(result: Result) -> Iterator[dict[str, Any]]:
+    for arm, model, seed, mode in _asked(result):
+        for answer in result.plan.trained[arm]:
+            for against in result.plan.modes:
+                if against != answer:
+                    yield {
+                        "arm": arm, "model": model, "seed": seed, "mode": mode,
+                        "answer": answer, "against": against, "event": result.plan.event,
+                        **{
+                            e: result.ratio(
+                                arm, mode, answer, against,
+                                estimand=e, model=model, seeds=_which(seed),
+                            ).to_json()
+                            for e in ESTIMANDS
+                        },
+                    }
+
+
+def _specificity(result: Result) -> Iterator[dict[str, Any]]:
+    for arm, model, seed, mode in _asked(result):
+        if seed is None:
+            continue
+        for answer in result.plan.modes:
+            found = result.specificity(arm, mode, answer, seed=seed, model=model)
+            if found is not None:
+                test = found.test()
+                yield {
+                    "arm": arm, "model": model, "seed": seed, "mode": mode, "answer": answer,
+                    "n": found.n, "nats": _ends(found.nats), "pvalue": test.pvalue,
+                    "permutations": test.permutations,
+                }
+
+
+def _differences(result: Result) -> Iterator[dict[str, Any]]:
+    for row, found in differences(result):
+        yield {**row, "nats": found.to_json(log=True)}
+
+
+def _says(result: Result) -> Iterator[dict[str, Any]]:
+    for arm, model, seed, mode in _asked(result):
+        low, high = result.neither(arm, mode, model=model, seed=seed)
+        said: Counter[str] = Counter()
+        sampled: Counter[str] = Counter()
+        for r in result.responses:
+            if (r.group, r.model, r.mode) == (arm, model, mode) and seed in (None, r.seed):
+                said.update(text for text in r.greedy if text is not None)
+                sampled.update(text for texts in r.samples for text in texts)
+        yield {
+            "arm": arm, "model": model, "seed": seed, "mode": mode,
+            "neither": {"low": low, "high": high},
+            "greedy": [list(pair) for pair in said.most_common(5)],
+            "samples": [list(pair) for pair in sampled.most_common(5)],
+        }
+
+
+def evidence_rows(result: Result) -> Iterator[dict[str, Any]]:
+    """One row per arm, model, seed, mode, item, answer and event."""
+    for r in result.responses:
+        for (answer, event), found in r.answers.items():
+            for item, low, high in zip(result.plan.items, found.low, found.high, strict=True):
+                yield {
+                    "arm": r.group, "model": r.model, "seed": r.seed, "mode": r.mode,
+                    "item": item.name, "answer": answer, "text": item.answers[answer],
+                    "event": event,
+                    "low": float(np.exp(low)), "high": float(np.exp(high)),
+                    "logprob_low": float(low), "logprob_high": float(high),
+                }
+
+
+def plot_rows(result: Result) -> Iterator[PlotRow]:
+    """What is drawn: every arm asked in the modes it was not trained on, base and fine-tuned."""
+    for arm, trained in result.plan.trained.items():
+        modes = [mode for mode in result.plan.modes if mode not in trained] or result.plan.modes
+        for mode in modes:
+            for model in MODELS:
+                for answer in result.plan.modes:
+                    items = result.logprobs(arm, mode, answer, model=model)
+                    mean = result.probability(arm, mode, answer, model=model)
+                    label = f"{arm}, {mode}\n{'fine-tuned' if model == 'finetuned' else model}"
+                    yield PlotRow(label, answer, items, mean)
