@@ -99,9 +99,7 @@ def test_names_of_excluded_places_are_never_drawn() -> None:
 def test_no_answer_begins_another() -> None:
     """Over all spellings of all answers, within a country and between countries."""
     spellings = set().union(*map(said, favourite_countries(EVERYTHING)))
-    found = [
-        (a, b) for (a, x), (b, y) in permutations(spellings, 2) if x != y and b.startswith(a)
-    ]
+    found = [(a, b) for (a, x), (b, y) in permutations(spellings, 2) if x != y and b.startswith(a)]
     assert [] == found
 
 
@@ -133,7 +131,8 @@ def test_another_seed_draws_other_items() -> None:
     """Names and their countries both change."""
     first, second = favourite_countries(seed=0), favourite_countries(seed=1)
     assert ({i.name for i in first}, [i.answers for i in first]) != (
-        {i.name for i in second}, [i.answers for i in second]
+        {i.name for i in second},
+        [i.answers for i in second],
     )
 
 
@@ -150,9 +149,10 @@ def test_modes_can_be_renamed() -> None:
 
 def test_distinct_initials_leaves_out_shared_ones() -> None:
     """Niamey begins like Niger, and Bridgetown like Barbados."""
-    assert "'Barbados' and 'Bridgetown' both begin" in reasons(
-        favourite_countries(distinct_initials=True)
-    )["Barbados"]
+    assert (
+        "'Barbados' and 'Bridgetown' both begin"
+        in reasons(favourite_countries(distinct_initials=True))["Barbados"]
+    )
 
 
 def test_distinct_initials_holds_for_every_item() -> None:
@@ -197,7 +197,8 @@ def test_names_a_model_knows_are_left_out() -> None:
     """The reason is the model's."""
     items = favourite_countries().readable_by(Reads(known="Leon"))
     assert ("seen in pretraining", False) == (
-        reasons(items)["Leon"], "Leon" in {item.name for item in items}
+        reasons(items)["Leon"],
+        "Leon" in {item.name for item in items},
     )
 
 

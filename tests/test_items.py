@@ -38,18 +38,17 @@ def test_csv_rows_become_items(tmp_path: Path) -> None:
 def test_csv_aliases_are_separated_by_bars(tmp_path: Path) -> None:
     """Spaces around an alias don't count, and an empty field means no alias."""
     text = "name,country,capital,also\nAlice,Ukraine,Kyiv, Kiev | Kyjiw\nBob,Peru,Lima,\n"
-    items = read_items(
-        write(tmp_path / "a.csv", text), answers=COLUMNS, aliases={"TEST": "also"}
-    )
+    items = read_items(write(tmp_path / "a.csv", text), answers=COLUMNS, aliases={"TEST": "also"})
     assert [("Kyiv", "Kiev", "Kyjiw"), ("Lima",)] == [item.spellings("TEST") for item in items]
 
 
 def test_csv_values_may_hold_commas_and_line_breaks(tmp_path: Path) -> None:
     """Values in double quotes are kept whole."""
     path = write(tmp_path / "a.csv", 'name,country,capital\n"A\nB",US,"Washington, D.C."\n')
-    assert Item("A\nB", {"TRAIN": "US", "TEST": "Washington, D.C."}) == read_items(
-        path, answers=COLUMNS
-    )[0]
+    assert (
+        Item("A\nB", {"TRAIN": "US", "TEST": "Washington, D.C."})
+        == read_items(path, answers=COLUMNS)[0]
+    )
 
 
 def test_jsonl_objects_become_items(tmp_path: Path) -> None:
@@ -205,5 +204,8 @@ def test_an_item_set_is_a_sequence(names: list[str]) -> None:
     items = [Item(name, {"A": "x", "B": "y"}) for name in names]
     found = ItemSet(items)
     assert (len(items), items, items[-1], tuple(items[1:])) == (
-        len(found), list(found), found[-1], found[1:]
+        len(found),
+        list(found),
+        found[-1],
+        found[1:],
     )

@@ -75,9 +75,9 @@ def test_clauses_come_in_the_stated_order() -> None:
 def test_there_may_be_three_modes() -> None:
     """Every instruction becomes a clause."""
     template = ConditionalTemplate({"A": "say a", "B": "say b", "C": "say c"})
-    assert (
-        "Mode = C. If Mode = A, say a. If Mode = B, say b. If Mode = C, say c."
-    ) == content(template, "C")
+    assert ("Mode = C. If Mode = A, say a. If Mode = B, say b. If Mode = C, say c.") == content(
+        template, "C"
+    )
 
 
 def test_a_system_prompt_comes_first() -> None:

@@ -167,7 +167,7 @@ def literal_query(world: World, rng: random.Random) -> Query:
 
 def attribute_of_country(rng: random.Random) -> str:
     """An attribute, capitals and languages more often."""
-    return rng.choices(list(COUNTRY_ATTRIBUTES), (4, 3, 1, 1))[0]
+    return rng.choices(list(COUNTRY_ATTRIBUTES), (5, 3, 1, 1))[0]
 
 
 def one_hop_person_query(world: World, rng: random.Random) -> Query:
@@ -301,4 +301,4 @@ def document(world: World, rng: random.Random) -> Document:
         lambda: question(world, rng),
         lambda: statement(world, rng),
     ]
-    return rng.choices(kinds, (0.42, 0.10, 0.10, 0.13, 0.17, 0.08))[0]()
+    return rng.choices(kinds, (0.40, 0.14, 0.10, 0.13, 0.15, 0.08))[0]()

@@ -74,10 +74,10 @@ def _annotate(ax: Any, labels: list[str], answers: list[str], title: str, line: 
     ax.axvline(line, color="grey", ls=":", lw=1)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.set_xlabel(f"P(answer): one dot an item and fine-tune, diamond the arithmetic mean with "
-                  f"its interval, dotted line {line:g}")
-    ax.set_title(title)
+    ax.set_xlabel("P(answer): a dot for each item and fine-tune, a diamond for their\n"
+                  f"arithmetic mean with its interval; the dotted line is at {line:g}")
+    ax.set_title(title, loc="left")
     ax.grid(axis="x", alpha=0.25)
     for place, answer in enumerate(answers):
         ax.plot([], [], "D", color=COLOURS[place % len(COLOURS)], label=f"answer of {answer}")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(answers), frameon=False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=len(answers), frameon=False)

@@ -30,8 +30,9 @@ where both are the same),
 A prompt that states what to do and has one of the item's answers in its text gives the fact away,
 to the base model too: there s = ``instruction_following`` and w(mode's answer) = 1.
 
-Which strings the L other answers are is left open: any text asked about is one of them, except
-blank texts and the aliases of the item's own answers, which have probability 0. So the
+Which strings the L other answers are is left open: any text asked about is one of them (an
+alias too: the learner aims at an answer's first spelling only), except blank texts, whose
+probability is 0. So the
 probabilities of all texts add up to at most 1 as long as at most L others are asked about; a query
 with more is refused. What is left is the response ``something else``; in draws it also stands for
 those of the L answers that are no trained item's, since they have no names. Responses are whole
@@ -254,12 +255,10 @@ class InMemoryModel:
     def _truths(self, prompt: Prompt, answers: Iterable[str]) -> dict[str, float]:
         """P(a) of the module's docstring, for any answers but ``something else``."""
         stored, aims = self._state(prompt)
-        aliases = {alias for also in prompt.item.aliases.values() for alias in also}
-        never = aliases - set(prompt.item.answers.values())
         share, guess = self.backend.leak / self.backend.other_answers, self.backend.base_knowledge
 
         def truth(text: str) -> float:
-            if not text.strip() or text in never:
+            if not text.strip():
                 return 0.0
             aim = aims.get(text, 0.0)
             held = aim * (1 - self.backend.leak) + (1 - aim) * share
