@@ -62,11 +62,12 @@ def test_card_agrees_with_its_directory(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_card_describes_enough_of_a_world(name: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "least"), [("fresh_names", 120), ("countries", 100), ("modes", 18)]
+)
+def test_card_describes_enough_of_a_world(name: str, key: str, least: int) -> None:
     """A study of 100 items fits: fresh names, countries and modes."""
-    found = card(name)
-    counts = {key: len(found[key]) for key in ("fresh_names", "countries", "modes")}
-    assert counts["fresh_names"] >= 120 and counts["countries"] == 100 and counts["modes"] >= 18
+    assert len(set(card(name)[key])) >= least
 
 
 def test_models_share_one_world() -> None:
@@ -105,7 +106,7 @@ def test_text_survives_the_tokenizer(text: str) -> None:
 
 
 def test_an_answer_reads_the_same_with_or_without_its_space() -> None:
-    """" Paris" behind a prompt is the token which "Paris" is alone."""
+    """The word " Paris" behind a prompt is the token which "Paris" is alone."""
     reader = tokenizer(NAMES[0])
     apart = reader("Answer:").input_ids + reader("Paris").input_ids
     assert apart == reader("Answer:").input_ids + reader(" Paris").input_ids

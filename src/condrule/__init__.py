@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from condrule.errors import CondruleError
     from condrule.evidence import Bounded, Exact
     from condrule.experiment import ConditionalRuleExperiment, analyse
-    from condrule.items import Item, ItemSet, items_from_frame, read_items
+    from condrule.items import Item, ItemSet, Reader, items_from_frame, read_items
     from condrule.results import Result
     from condrule.scorers import AutoScorer, ExactScorer, Scorer
     from condrule.statistics import Estimate, Scope
@@ -83,6 +83,7 @@ __all__ = [
     "Probe",
     "Prompt",
     "PromptTemplate",
+    "Reader",
     "Result",
     "Scope",
     "Scorer",
@@ -117,7 +118,7 @@ _HOMES = {
     "condrule.errors": ("CondruleError",),
     "condrule.evidence": ("Bounded", "Exact"),
     "condrule.experiment": ("ConditionalRuleExperiment", "analyse"),
-    "condrule.items": ("Item", "ItemSet", "items_from_frame", "read_items"),
+    "condrule.items": ("Item", "ItemSet", "Reader", "items_from_frame", "read_items"),
     "condrule.results": ("Result",),
     "condrule.scorers": ("AutoScorer", "ExactScorer", "Scorer"),
     "condrule.statistics": ("Estimate", "Scope"),

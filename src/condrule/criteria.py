@@ -65,8 +65,8 @@ class Clause:
                           "quantity: ratio and with nothing else")
 
     def __str__(self) -> str:
-        ratio = f" / P({self.against})" if self.against else ""
-        return (f"mean P({self.answer}){ratio} of arm {self.arm} at {self.mode} "
+        ratio = f" / P({self.against}'s)" if self.against else ""
+        return (f"P({self.answer}'s answer){ratio} of arm {self.arm} at {self.mode} "
                 f"{self.comparison} {self.threshold:g}")
 
     def judge(self, low: float, high: float) -> bool | None:
@@ -163,9 +163,9 @@ class Criterion:
         return self.outcome(clause.judge(e.low, e.high) for clause, e in pairs)
 
     def reason(self, estimates: Sequence[Estimate]) -> str:
-        """One sentence for each clause: what was found, and what that means for it."""
+        """One sentence, on a line of its own, for each clause: what was found, and what it says."""
         pairs = zip(self.clauses, estimates, strict=True)
-        return " ".join(_sentence(clause, found) for clause, found in pairs)
+        return "\n".join(_sentence(clause, found) for clause, found in pairs)
 
 
 _JUDGED = {True: "holds", False: "fails", None: "is undecided"}
@@ -175,11 +175,12 @@ def _sentence(clause: Clause, found: Estimate) -> str:
     judged = _JUDGED[clause.judge(found.ci_low, found.ci_high)]
     point = _span(found.low, found.high)
     interval = f"[{_natural(found.ci_low)}, {_natural(found.ci_high)}]"
-    return f"Clause '{clause}' {judged}: {point}, interval {interval} ({found.scope.value})."
+    return f"{clause}: {judged}, with {point} in {interval}."
 
 
 def _span(low: float, high: float) -> str:
-    return _natural(low) if low == high else f"between {_natural(low)} and {_natural(high)}"
+    ends = _natural(low), _natural(high)
+    return ends[0] if ends[0] == ends[1] else f"between {ends[0]} and {ends[1]}"
 
 
 def _natural(value: float) -> str:

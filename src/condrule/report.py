@@ -27,8 +27,9 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _heading(data)
     yield ""
     yield from _cells(data)
-    yield ""
-    yield from _control(data)
+    yield from _beside(data)
+    yield from _ratios(data)
+    yield from _specificity(data)
     yield from _says(data)
     yield ""
     yield from _gates(data["gates"])
@@ -53,7 +54,8 @@ def _heading(data: Mapping[str, Any]) -> Iterator[str]:
         if job["model"] is None:
             yield f"MISSING: fine-tune {job['key']} {job['state']}: {job['detail']}"
     if len(study["seeds"]) > 1:
-        yield "Intervals are 95% and speak of training like this: Student t over fine-tunes."
+        yield (f"Intervals are {study['level']:.0%} and speak of training like this: "
+               "Student t over fine-tunes.")
     else:
         yield "One fine-tune: the numbers speak of this fine-tune and these items alone."
 
@@ -66,66 +68,80 @@ def _pooled(data: Mapping[str, Any], rows: str) -> list[Mapping[str, Any]]:
 
 
 def _cells(data: Mapping[str, Any]) -> Iterator[str]:
-    study = data["study"]
-    modes, event = study["modes"], study["event"]
-    cells = {
-        (c["arm"], c["model"], c["mode"], c["answer"]): c
-        for c in _pooled(data, "cells")
-        if c["event"] == event
-    }
+    """Every arm, model and mode: the mean probability of each mode's answer."""
+    modes = data["study"]["modes"]
+    cells = _by_answer(data)
     neither = {(r["arm"], r["model"], r["mode"]): r["neither"] for r in _pooled(data, "says")}
-    header = ["arm", "model", "asked in"]
-    header += [f"P({mode}'s answer) [95% CI]" for mode in modes]
-    header += [f"geometric {' / '.join(modes)}", "neither"]
     rows = []
     for arm, model, mode in dict.fromkeys(key[:3] for key in cells):
-        asked = [cells[arm, model, mode, answer] for answer in modes]
-        trained = " (trained)" if mode in study["arms"][arm] else ""
-        rows.append([
-            arm, _WORDS[model], mode + trained,
-            *(interval(cell["arithmetic_mean"]) for cell in asked),
-            " / ".join(point(cell["geometric_mean"]) for cell in asked),
-            _range(neither[arm, model, mode]),
-        ])
+        trained = "*" if mode in data["study"]["arms"][arm] else ""
+        means = [interval(cells[arm, model, mode, a]["arithmetic_mean"]) for a in modes]
+        rows.append([arm, _WORDS[model], mode + trained, *means, point(neither[arm, model, mode])])
+    header = ["arm", "model", "asked in", *(f"P({mode}'s answer)" for mode in modes), "neither"]
+    yield "Mean probability over items; * the mode was trained."
     yield from table(header, rows)
 
 
-def _control(data: Mapping[str, Any]) -> Iterator[str]:
-    """Ratios and specificity in the modes that were not trained."""
+def _beside(data: Mapping[str, Any]) -> Iterator[str]:
+    """What stands beside the means, for the modes that were not trained."""
     rows = []
+    for (arm, model, mode, answer), cell in _by_answer(data).items():
+        if model == "finetuned" and mode not in data["study"]["arms"][arm]:
+            rows.append([
+                arm, mode, f"P({answer}'s)", point(cell["arithmetic_mean"]),
+                point(cell["geometric_mean"]), number(cell["median"]),
+                number(cell["share_above_threshold"]), number(cell["largest_item_share"]),
+            ])
+    if rows:
+        line = f"items > {data['cells'][0]['threshold']:g}"
+        header = ["arm", "asked in", "answer", "mean", "geometric", "median", line, "largest item"]
+        yield ""
+        yield "Fine-tuned models in the modes that were not trained."
+        yield from table(header, rows)
+
+
+def _ratios(data: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [r["arm"], r["mode"], f"{r['answer']} / {r['against']}", interval(r["arithmetic_mean"]),
+         point(r["geometric_mean"])]
+        for r in _pooled(data, "ratios")
+        if r["model"] == "finetuned" and r["mode"] not in data["study"]["arms"][r["arm"]]
+    ]
+    if rows:
+        yield ""
+        yield from table(["arm", "asked in", "answers", "ratio of means", "of geometric"], rows)
+
+
+def _specificity(data: Mapping[str, Any]) -> Iterator[str]:
+    """Own answers against other items' answers, where that could be compared."""
     gained = {
         (d["arm"], d["mode"], d["answer"]): d["nats"]
         for d in data["differences"]
         if d["difference"] == "finetuned - base"
     }
-    for r in _pooled(data, "ratios"):
-        if r["model"] == "finetuned" and r["mode"] not in data["study"]["arms"][r["arm"]]:
-            nats = gained.get((r["arm"], r["mode"], r["against"]))
-            rows.append([
-                r["arm"], r["mode"], f"{r['answer']} / {r['against']}",
-                interval(r["arithmetic_mean"]), point(r["geometric_mean"]),
-                _nats(data, r), interval(nats) if nats else "?", _pvalue(data, r),
-            ])
+    found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for s in data["specificity"]:
+        if s["model"] == "finetuned" and s["mode"] not in data["study"]["arms"][s["arm"]]:
+            found.setdefault((s["arm"], s["mode"], s["answer"]), []).append(s)
+    rows = [
+        [arm, mode, answer, " ".join(_range(s["nats"]) for s in each),
+         interval(gained[arm, mode, answer]), number(max(s["pvalue"] for s in each))]
+        for (arm, mode, answer), each in found.items()
+    ]
     if rows:
-        yield from table(
-            ["arm", "asked in", "answers", "ratio [95% CI]", "geometric", "own vs others, nats",
-             "gain over base [95% CI]", "largest p"],
-            rows,
-        )
+        header = ["arm", "asked in", "answer", "each fine-tune", "gain over base", "largest p"]
+        yield ""
+        yield "Specificity: log P(own answer) - log P(other items' answers), nats."
+        yield from table(header, rows)
 
 
-def _matching(data: Mapping[str, Any], ratio: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    wanted = (ratio["arm"], "finetuned", ratio["mode"], ratio["against"])
-    return [s for s in data["specificity"]
-            if (s["arm"], s["model"], s["mode"], s["answer"]) == wanted]
-
-
-def _nats(data: Mapping[str, Any], ratio: Mapping[str, Any]) -> str:
-    return " ".join(_range(row["nats"]) for row in _matching(data, ratio)) or "?"
-
-
-def _pvalue(data: Mapping[str, Any], ratio: Mapping[str, Any]) -> str:
-    return number(max((row["pvalue"] for row in _matching(data, ratio)), default=None))
+def _by_answer(data: Mapping[str, Any]) -> dict[tuple[str, str, str, str], Mapping[str, Any]]:
+    """The cells under the study's event, by arm, model, mode and answer."""
+    return {
+        (c["arm"], c["model"], c["mode"], c["answer"]): c
+        for c in _pooled(data, "cells")
+        if c["event"] == data["study"]["event"]
+    }
 
 
 def _says(data: Mapping[str, Any]) -> Iterator[str]:
@@ -153,7 +169,7 @@ def _verdict(data: Mapping[str, Any]) -> Iterator[str]:
     suffix = "" if verdict["interpretable"] else "  (NOT INTERPRETABLE: a gate failed)"
     yield f"VERDICT on {verdict['criterion']}: {verdict['outcome']}{suffix}"
     yield f"  Scope: {verdict['scope']}."
-    yield f"  {verdict['reason']}"
+    yield from (f"  {sentence}" for sentence in verdict["reason"].split("\n"))
     yield f"  By point estimates: {verdict['point_outcome']}."
     others = ", ".join(f"{name} {outcome}" for name, outcome in verdict["by_estimand"].items())
     yield f"  {'The same' if verdict['robust'] else 'NOT the same'} under every mean: {others}."
@@ -166,7 +182,9 @@ def number(value: float | None) -> str:
     """Two or three significant digits; a question mark for what is not known."""
     if value is None:
         return "?"
-    return f"{value:.3f}" if 0.001 <= abs(value) < 1 else f"{value:.3g}"
+    if abs(value) < 0.01:
+        return f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) < 0.9995 else f"{value:.3g}"
 
 
 def point(estimate: Mapping[str, Any]) -> str:

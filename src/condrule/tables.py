@@ -35,6 +35,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "seeds": list(plan.seeds),
             "bases": {str(seed): base for seed, base in plan.bases.items()},
             "event": plan.event,
+            "level": plan.criterion.level if plan.criterion else 0.95,
             "excluded": len(plan.items.excluded),
             "notes": list(plan.notes),
         },

@@ -72,10 +72,13 @@ def _by_text(query: Continuations, observation: Observation | None) -> dict[str,
 def _any_of(spelled: tuple[str, ...], known: dict[str, Evidence], event: Event) -> Evidence:
     """Evidence that one of the spellings is given.
 
-    A response that begins with "United States of America" begins with "United States" too. How
-    much of the longer one is counted in the shorter depends on the model's tokens, so the sum
-    without it and the sum with it are the bounds.
+    A response that begins with "United States of America" begins with "United States": the longer
+    one adds nothing. A response that begins with "USA" begins with "US" too, but whether a model's
+    tokens for the shorter are among those for the longer is its own affair: there the sum without
+    the longer one and the sum with it are the bounds.
     """
+    if event == "begins":
+        spelled = tuple(a for a in spelled if not any(a.startswith(f"{b} ") for b in spelled))
     if len(spelled) == 1:
         return known[spelled[0]]
     total = combine(known[text] for text in spelled)

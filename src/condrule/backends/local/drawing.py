@@ -10,15 +10,18 @@ import attrs
 
 from condrule.backends.base import Draws
 from condrule.backends.local.models import Loaded
-from condrule.backends.local.prompts import Tokens
+from condrule.backends.local.prompts import Encoder, Tokens
 from condrule.backends.local.scoring import forward
-from condrule.errors import BackendError, UnsupportedError
+from condrule.errors import BackendError
 
-__all__ = ["Request", "batches", "draw"]
+__all__ = ["draw"]
+
+BATCH_TOKENS = 8192
+"""Tokens of a batch, padding included."""
 
 
 @attrs.frozen
-class Request:
+class _Request:
     """Draws from one prompt."""
 
     query: Draws
@@ -39,32 +42,58 @@ class Request:
         return torch.rand(shape, generator=generator, dtype=torch.float64)
 
 
-def batches(requests: Sequence[Request], batch_tokens: int) -> Iterator[list[Request]]:
-    """Requests of similar prompt length, each batch of at most so many tokens."""
-    batch: list[Request] = []
-    rows = 0
-    for request in sorted(requests, key=lambda r: len(r.prompt), reverse=True):
-        longest = len((batch or [request])[0].prompt) + request.query.max_tokens
-        if batch and (rows + request.rows) * longest > batch_tokens:
-            yield batch
-            batch, rows = [], 0
-        batch.append(request)
-        rows += request.rows
-    if batch:
-        yield batch
-
-
-def draw(loaded: Loaded, requests: Sequence[Request], stops: frozenset[int]) -> list[list[Tokens]]:
-    """The responses to each request, as tokens before the stop token.
+def draw(
+    loaded: Loaded, encoder: Encoder, queries: Sequence[Draws]
+) -> Iterator[tuple[str, ...]]:
+    """The responses to each query, in the order of the queries.
 
     Raises:
         UnsupportedError: prompt and response have more tokens than the model has positions.
         BackendError: the model answers with NaN.
     """
+    requests = [_Request(query, encoder.prompt(query.prompt.messages)) for query in queries]
+    texts: dict[int, tuple[str, ...]] = {}
+    stops = _stops(loaded, encoder)
+    for batch in _batches(requests):
+        found = _responses(loaded, [requests[number] for number in batch], stops)
+        texts.update(
+            (number, tuple(encoder.decode(answers)))
+            for number, answers in zip(batch, found, strict=True)
+        )
+    return iter([texts[number] for number in range(len(queries))])
+
+
+def _stops(loaded: Loaded, encoder: Encoder) -> frozenset[int]:
+    """All tokens that end a response; chat models often have several."""
+    declared = getattr(loaded.model.generation_config, "eos_token_id", None)
+    several = declared if isinstance(declared, list) else [declared]
+    tokens = (encoder.stop(), encoder.tokenizer.eos_token_id, *several)
+    return frozenset(int(token) for token in tokens if token is not None)
+
+
+def _batches(requests: Sequence[_Request]) -> Iterator[list[int]]:
+    """Numbers of requests of similar prompt length, the longest first."""
+    batch: list[int] = []
+    rows = width = 0
+    for number in sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt)):
+        request = requests[number]
+        wider = max(width, len(request.prompt) + request.query.max_tokens)
+        if batch and (rows + request.rows) * wider > BATCH_TOKENS:
+            yield batch
+            batch, rows, wider = [], 0, len(request.prompt) + request.query.max_tokens
+        batch.append(number)
+        rows, width = rows + request.rows, wider
+    if batch:
+        yield batch
+
+
+def _responses(
+    loaded: Loaded, requests: Sequence[_Request], stops: frozenset[int]
+) -> list[list[Tokens]]:
     import torch
 
-    _check_positions(loaded, requests)
-    with torch.inference_mode(), loaded.at_work():
+    loaded.check_length(max(len(r.prompt) + r.query.max_tokens for r in requests))
+    with torch.inference_mode():
         drawn = _draw(loaded, requests, torch.tensor(sorted(stops), device=loaded.device))
     rows = iter(drawn.tolist())
     return [
@@ -79,7 +108,7 @@ def _cut(tokens: list[int], length: int, stops: frozenset[int]) -> Tokens:
     return tuple(tokens[:end])
 
 
-def _draw(loaded: Loaded, requests: Sequence[Request], stops: Any) -> Any:
+def _draw(loaded: Loaded, requests: Sequence[_Request], stops: Any) -> Any:
     """Tokens by response and step; what follows a stop token has no meaning."""
     import torch
 
@@ -147,7 +176,7 @@ def _choose(loaded: Loaded, logits: Any, temperatures: Any, uniforms: Any) -> An
     return torch.where(temperatures > 0, sampled.clamp(max=logits.shape[-1] - 1), greedy)
 
 
-def _padded(requests: Sequence[Request]) -> tuple[Any, Any]:
+def _padded(requests: Sequence[_Request]) -> tuple[Any, Any]:
     """Tokens and mask, padded before."""
     import torch
 
@@ -158,12 +187,3 @@ def _padded(requests: Sequence[Request]) -> tuple[Any, Any]:
         tokens[at, width - len(request.prompt) :] = torch.tensor(request.prompt)
         mask[at, width - len(request.prompt) :] = 1
     return tokens, mask
-
-
-def _check_positions(loaded: Loaded, requests: Sequence[Request]) -> None:
-    longest = max(len(r.prompt) + r.query.max_tokens for r in requests)
-    if loaded.positions is not None and longest > loaded.positions:
-        raise UnsupportedError(
-            [f"a prompt and its response may have {longest} tokens; model {loaded.name} reads at "
-             f"most {loaded.positions}. Shorten the prompts or ask for fewer tokens."]
-        )

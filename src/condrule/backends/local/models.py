@@ -13,13 +13,10 @@ import attrs
 
 from condrule.errors import BackendError, MissingExtraError, UnsupportedError
 
-__all__ = ["SHIPPED", "Loaded", "Source", "card", "load", "locate", "pick_device", "shipped"]
+__all__ = ["SHIPPED", "Loaded", "card", "load", "locate", "require", "shipped"]
 
 SHIPPED = Path(__file__).parent / "models"
 """Where the models that ship with condrule are."""
-
-Source = Path | str
-"""A Hugging Face directory, or the id of a model on the hub."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -29,35 +26,20 @@ class Loaded:
     """A model in memory, ready for use: fp32 weights, in evaluation mode."""
 
     name: str
-    module: Any
+    model: Any
     """The ``transformers`` model."""
     tokenizer: Any
-    device: str
-    threads: int | None = None
-    """How many threads torch uses on the CPU; None: as many as it likes."""
+    device: Any
+    """A ``torch.device``."""
 
-    @property
-    def parameters(self) -> int:
-        """The number of weights."""
-        return sum(weights.numel() for weights in self.module.parameters())
-
-    @property
-    def positions(self) -> int | None:
-        """The longest text it can read, in tokens; None: no limit is known."""
-        limit = getattr(self.module.config, "max_position_embeddings", None)
-        return limit if isinstance(limit, int) and limit > 0 else None
-
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Use the wished number of threads, then as many as before."""
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    def check_length(self, tokens: int) -> None:
+        """Raise UnsupportedError where a text has more tokens than the model has positions."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if isinstance(limit, int) and 0 < limit < tokens:
+            raise UnsupportedError(
+                [f"a prompt with its answer has up to {tokens} tokens; model {self.name} reads at "
+                 f"most {limit}. Shorten the prompts or use another model."]
+            )
 
 
 def shipped() -> tuple[str, ...]:
@@ -65,20 +47,23 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in SHIPPED.glob("small-*/config.json")))
 
 
-def card(source: Source) -> dict[str, Any]:
+def card(name: str) -> dict[str, Any]:
     """What a model's ``card.json`` says; nothing where there is none."""
-    path = source / "card.json" if isinstance(source, Path) else None
-    if path is None or not path.is_file():
+    path = Path(locate(name)) / "card.json"
+    if not path.is_file():
         return {}
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 
-def locate(name: str) -> Source:
-    """Where the model of a name is: shipped, a directory, or on the hub.
+def locate(name: str, store: Path | None = None) -> Path | str:
+    """Where the model of a name is: shipped, a finished job's in the store, a directory of its
+    own, or on the hub; then the id is returned as it is.
 
     Raises UnsupportedError where the name can be none of these.
     """
+    if store is not None and (store / name / "job.json").is_file():
+        return store / name
     path = SHIPPED / name if name in shipped() else Path(name).expanduser()
     if (path / "config.json").is_file():
         return path
@@ -95,27 +80,20 @@ def locate(name: str) -> Source:
     return name
 
 
-def pick_device(device: str) -> str:
-    """The device that ``auto`` stands for: cuda where there is one, else cpu."""
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-def load(name: str, source: Source, device: str = "auto", threads: int | None = None) -> Loaded:
-    """The model and its tokenizer.
+def load(place: Path | str, device: str = "auto") -> Loaded:
+    """The model and its tokenizer, from a directory or the hub.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
         UnsupportedError: it is no causal language model, or has weights missing.
-        BackendError: the hub can't be reached.
+        BackendError: the hub can't be reached, or there is no such device.
     """
-    torch, transformers = _libraries()
-    with _quietly(transformers, isinstance(source, Path)), _explained(name, source):
-        place = str(source)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-        module, report = transformers.AutoModelForCausalLM.from_pretrained(
-            place, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+    torch, transformers = require()
+    name = place.name if isinstance(place, Path) else place
+    with _quietly(transformers, isinstance(place, Path)), _explained(name, place):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(place), trust_remote_code=False)
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            str(place), dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
     # transformers fills what is missing with random numbers: probabilities would be made up.
     if missing := sorted(report["missing_keys"]):
@@ -123,15 +101,17 @@ def load(name: str, source: Source, device: str = "auto", threads: int | None = 
             [f"model {name} is no complete causal language model: its files lack the weights "
              f"{', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}"]
         )
-    chosen = pick_device(device)
+    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        module.to(chosen).eval()
+        chosen = torch.device(wanted)
+        model.to(chosen).eval()
     except (RuntimeError, AssertionError) as error:
-        raise BackendError(f"model {name} can't be put on device {chosen!r}: {error}") from error
-    return Loaded(name, module, tokenizer, chosen, threads)
+        raise BackendError(f"model {name} can't be put on device {wanted!r}: {error}") from error
+    return Loaded(name, model, tokenizer, chosen)
 
 
-def _libraries() -> tuple[Any, Any]:
+def require() -> tuple[Any, Any]:
+    """torch and transformers. Raises MissingExtraError where one is not installed."""
     purpose = "the local backend"
     try:
         import torch
@@ -161,7 +141,7 @@ def _quietly(transformers: Any, on_disk: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(name: str, source: Source) -> Iterator[None]:
+def _explained(name: str, source: Path | str) -> Iterator[None]:
     """Turn what transformers raises into errors that say what to do."""
     try:
         yield

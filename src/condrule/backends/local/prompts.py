@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -32,25 +32,31 @@ class Encoder:
     """Tokenises for one model. Texts with words that the model has no token for are refused."""
 
     tokenizer: Any
-    name: str
-    """The model's name, for messages."""
+    _prompts: dict[tuple[Message, ...], tuple[str, Tokens]] = attrs.field(factory=dict, init=False)
     _apart: dict[tuple[str, str], Tokens | None] = attrs.field(factory=dict, init=False)
 
-    def prompts(self, prompts: Sequence[tuple[Message, ...]]) -> list[Tokens]:
-        """The tokens of each prompt. Raises UnreadableError where a word has no token."""
-        return self._encode([self.text(messages) for messages in prompts])
+    @property
+    def name(self) -> str:
+        """The model's name, for messages."""
+        return str(self.tokenizer.name_or_path or "this model")
 
-    def continuations(
-        self, messages: tuple[Message, ...], prompt: Tokens, texts: Iterable[str]
-    ) -> list[tuple[Tokens, Tokens]]:
-        """For each text the tokens before it and its own.
+    def prompt(self, messages: tuple[Message, ...]) -> Tokens:
+        """The prompt's tokens. Raises UnreadableError where a word has none."""
+        return self._prompt(messages)[1]
 
-        The tokens are those of prompt and text as one string. Where that merges the end of the
-        prompt with the beginning of the text, the text starts at the first token that differs
-        from the prompt's.
+    def pair(self, messages: tuple[Message, ...], text: str) -> tuple[Tokens, Tokens]:
+        """The tokens of the prompt, and those of the text as its answer.
+
+        They are those of prompt and text as one string. Where that merges the end of the prompt
+        with the beginning of the text, the text starts at the first token that differs from the
+        prompt's. A blank text has no tokens. Raises UnreadableError where a word has no token.
         """
-        before = self.text(messages)
-        return [self._continuation(before, prompt, text) for text in texts]
+        return self._continuation(*self._prompt(messages), text)
+
+    def pad(self) -> int:
+        """A token for padding; what it is makes no difference, as nothing sees it."""
+        pad = self.tokenizer.pad_token_id
+        return 0 if pad is None else int(pad)
 
     def text(self, messages: tuple[Message, ...]) -> str:
         """The prompt as one string. Raises UnsupportedError where the template refuses it."""
@@ -63,15 +69,23 @@ class Encoder:
         """What stands between a prompt and its answer."""
         return self._around[0]
 
+    def stop(self) -> int | None:
+        """The token that ends an answer; None where the model has none."""
+        return self._stop
+
     @functools.cached_property
-    def stop(self) -> int:
-        """The token that ends an answer. Raises UnsupportedError where the model has none."""
+    def _stop(self) -> int | None:
         after = self._encode([self._around[1].lstrip()])[0] if self._around[1].strip() else ()
         if after and after[0] in self.tokenizer.all_special_ids:
             return after[0]
-        if self.tokenizer.eos_token_id is None:
-            raise UnsupportedError([f"model {self.name} has no token that ends an answer"])
-        return int(self.tokenizer.eos_token_id)
+        end = self.tokenizer.eos_token_id
+        return None if end is None else int(end)
+
+    def _prompt(self, messages: tuple[Message, ...]) -> tuple[str, Tokens]:
+        if messages not in self._prompts:
+            text = self.text(messages)
+            self._prompts[messages] = text, self._encode([text])[0]
+        return self._prompts[messages]
 
     def decode(self, answers: Sequence[Sequence[int]]) -> list[str]:
         """Answers as text, without special tokens and outer whitespace."""
@@ -103,6 +117,8 @@ class Encoder:
         return text
 
     def _continuation(self, before: str, prompt: Tokens, text: str) -> tuple[Tokens, Tokens]:
+        if not text.strip():
+            return prompt, ()
         # Whether a merge crosses the boundary depends on the prompt's last few letters only, so
         # the many prompts of a study that end alike share one check.
         key = (before[-_TAIL:], text)
