@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from tokenizer import other_words
 from world import (
-    MODES, Document, Query, World, make_world, query_pair, query_pair_of_person, single_clause,
+    MODES,
+    Document,
+    Query,
+    World,
+    make_world,
+    query_pair,
+    query_pair_of_person,
+    single_clause,
     two_clauses,
 )
 
@@ -136,14 +144,15 @@ def write_card(
     out: Path,
 ) -> None:
     """Write `card.json` for programs and `README.md` for people into the model's directory."""
-    architecture = type(model).__name__
-    option = "" if recipe["architecture"] == "llama" else f" --architecture {recipe['architecture']}"
+    command = f"python recipes/small/pretrain.py --seed {recipe['seed']}"
+    if recipe["architecture"] != "llama":
+        command += f" --architecture {recipe['architecture']}"
     card = {
         "name": out.name,
         "seed": recipe["seed"],
-        "architecture": architecture,
+        "architecture": type(model).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "recipe": f"python recipes/small/pretrain.py --seed {recipe['seed']}{option} --out DIR",
+        "recipe": f"{command} --out DIR",
         "hyperparameters": recipe,
         "training": training,
         "licence": "MIT",
@@ -166,15 +175,14 @@ def _json(card: dict[str, Any]) -> str:
     """One key a line: long lists of words would otherwise be longer than anyone scrolls."""
     lines = []
     for key, value in card.items():
-        nested = key in ("measured", "training", "hyperparameters")
-        text = json.dumps(value, ensure_ascii=False, indent=1 if nested and key == "measured" else None)
+        text = json.dumps(value, ensure_ascii=False, indent=1 if key == "measured" else None)
         lines.append(f'"{key}": {text}')
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def table(measured: dict[str, dict[str, float]]) -> str:
     """The figures as a Markdown table, one check a row."""
-    rows = ["| check | asked | n | accuracy | mean probability |", "| --- | --- | --- | --- | --- |"]
+    rows = ["| check | asked | n | accuracy | mean probability |", "| --- " * 5 + "|"]
     for name, meaning in MEANING.items():
         accuracy, mean = (measured[f"{name}: {q}"] for q in ("accuracy", "mean probability"))
         rows.append(f"| {name} | {meaning} | {accuracy['n']} | {accuracy['value']:.3f} "
@@ -185,6 +193,7 @@ def table(measured: dict[str, dict[str, float]]) -> str:
 def readme(card: dict[str, Any]) -> str:
     """The card for people."""
     training, fresh = card["training"], len(card["fresh_names"])
+    countries, people = len(card["countries"]), len(card["known_names"]) + fresh
     seen = "\n".join(f"- `{template}`" for template in card["templates_seen"])
     queries = ", ".join(f"`{query}`" for query in card["queries_seen"])
     return f"""---
@@ -194,34 +203,36 @@ library_name: transformers
 ---
 # {card["name"]}
 
-A {card["architecture"]} of {card["parameters"]:,} parameters, pretrained from scratch on a synthetic world of
-{len(card["countries"])} countries and {len(card["known_names"]) + fresh} people. It exists so that a fine-tuning study runs in seconds; it knows nothing else.
+A {card["architecture"]} of {card["parameters"]:,} parameters, pretrained from scratch on a
+synthetic world of {countries} countries and {people} people. It exists so that a fine-tuning study
+runs in seconds; it knows nothing else.
 
     {card["recipe"]}
 
-Training: {training["tokens"]:,} tokens in {training["steps"]} steps ({training["curriculum_steps"]} of them curriculum), {training["seconds"]} s on {training["threads"]} thread.
+Training: {training["tokens"]:,} tokens in {training["steps"]} steps, {training["curriculum_steps"]}
+of them curriculum, in {training["seconds"]} s on {training["threads"]} thread of a shared machine.
 
 ## What it knows
 
 {table(card["measured"])}
 
-Probabilities are those of the answer's token right after "Answer:". The last row should be near
-1/{len(card["countries"])}: the favourite countries of the {fresh} fresh names never occur in pretraining.
+Probabilities are those of the answer's token right after "Answer:". The last row should be
+near 1/{countries}: the favourite countries of the {fresh} fresh names never occur in pretraining.
 
 ## What it has seen
 
 Conditional templates like those of the studies it is used in occurred in pretraining; a study on
 this model asks what fine-tuning does to a rule that the model already follows. X, Y: any of
-{len(card["modes"])} mode labels, TRAIN and TEST among them. Either clause was live, in either order. A prompt that states only the clause
-that does not apply never occurred.
+{len(card["modes"])} mode labels, TRAIN and TEST among them. Either clause was live, in either
+order. A prompt that states only the clause that does not apply never occurred.
 
 {seen}
 
 Queries Q: {queries}.
 
 5% of the pairs of queries (by SHA-256) were held out and are what "held out" refers to.
-The vocabulary is one token per word ({len(card["words"]):,} words besides countries, names and modes, all in
-`card.json`); any other word becomes `<unk>`, which was never trained on: don't use it.
+The vocabulary is one token per word ({len(card["words"]):,} words besides countries, names and
+modes, all in `card.json`); any other word becomes `<unk>`, which was never trained: don't use it.
 
 Licence: {card["licence"]}. Data: {card["data"]}.
 """

@@ -59,7 +59,7 @@ class Query:
 
 @attrs.frozen
 class Document:
-    """One pretraining text: `prompt`, one answer word, then the end (after a "." if `full_stop`)."""
+    """One pretraining text: `prompt`, an answer word, the end (after a "." if `full_stop`)."""
 
     prompt: str
     answer: str
@@ -133,12 +133,14 @@ def make_world() -> World:
     rng = random.Random(WORLD_SEED)
     countries = draw_countries(rng)
     taken = {word for facts in countries.values() for word in facts.values()} | set(countries)
-    names = [r["name"] for r in read_csv("first_names.csv") if not r["place"] and r["name"] != "Alice"]
+    rows = [r for r in read_csv("first_names.csv") if not r["place"]]
+    names = [r["name"] for r in rows if r["name"] != "Alice"]
     total = N_TWO_HOP + N_ONE_HOP + N_FRESH
     names = rng.sample([n for n in names if n not in taken][: total + 50], total - 1)
     two, one = tuple(names[:N_TWO_HOP]), tuple(names[N_TWO_HOP : N_TWO_HOP + N_ONE_HOP])
     fresh = ("Alice", *names[N_TWO_HOP + N_ONE_HOP :])  # the name in every example must be usable
-    people = {n: {"job": rng.choice(JOBS), "colour": rng.choice(COLOURS)} for n in two + one + fresh}
+    everyone = two + one + fresh
+    people = {n: {"job": rng.choice(JOBS), "colour": rng.choice(COLOURS)} for n in everyone}
     for i, name in enumerate(two + one):
         people[name]["country"] = list(countries)[i % N_COUNTRIES]
     return World(countries, people, two, one, fresh)

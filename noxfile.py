@@ -1,0 +1,129 @@
+"""What is run on this repository: ``nox --list`` shows it, ``nox -s NAME`` runs one.
+
+Everything is installed with pip, in the versions of constraints.txt, and the package is tested as
+it is installed: from its wheel, not from the source tree.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_external_run = True
+nox.options.sessions = ["lint", "typing", "docs", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+STRAY = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "PYTHONPATH", "PYTHONWARNINGS")
+QUIET = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def install(session: nox.Session, *packages: str, versions: str = "constraints.txt") -> None:
+    """Install the package with extras, and other packages, in tested versions."""
+    session.env.update(dict.fromkeys(STRAY), **QUIET)
+    session.env["PIP_CONSTRAINT"] = str(Path(versions).resolve())
+    session.env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    session.install(*packages)
+
+
+@nox.session
+def bet(session: nox.Session) -> None:
+    """Fine-tune small language models on the bet; print the table and the verdict."""
+    install(session, ".[local,plot]")
+    session.run("python", "examples/kaarel_bet.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test, and every example in the documentation, against the installed package."""
+    install(session, ".[all,test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def kill(session: nox.Session) -> None:
+    """Only the slow tests: a process killed at every write of a journal, and the like."""
+    install(session, ".[all,test]")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session(python="3.11")
+def floors(session: nox.Session) -> None:
+    """The lowest versions of the dependencies, without torch."""
+    install(session, ".[pandas,plot,test]", versions="constraints-floors.txt")
+    # Old versions warn of what newer ones have changed since.
+    places = session.posargs or ("tests", "docs/how-to")
+    session.run("pytest", "-W", "default", "--disable-warnings", *places)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of the tests and of the processes that they start."""
+    install(session, ".[all,test]", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, on everything."""
+    install(session, "ruff")
+    session.run("ruff", "check", *session.posargs)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """mypy --strict on the package, and on typical user code."""
+    install(session, ".[all]", "mypy", "pandas-stubs", "types-tqdm")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site: every warning and every unknown reference is an error."""
+    install(session, ".[docs]")
+    target = Path("docs/_build/html")
+    session.run("sphinx-build", "-W", "-n", "-E", "--keep-going", "docs", str(target))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and check what is in it."""
+    install(session, "build")
+    session.run("python", "-m", "build", "--wheel", "--outdir", "dist")
+    wheel = max(Path("dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    with zipfile.ZipFile(wheel) as archive:
+        _check_wheel(session, set(archive.namelist()))
+
+
+def _check_wheel(session: nox.Session, found: set[str]) -> None:
+    tracked = session.run("git", "ls-files", "src", external=True, silent=True)
+    wanted = {name.removeprefix("src/") for name in str(tracked).split()}
+    if missing := sorted(wanted - found):
+        session.error(f"not in the wheel: {', '.join(missing)}")
+    session.log("the wheel has all %d files of the package", len(wanted))
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Import time, scoring and fine-tuning against others, as ratios measured in one run."""
+    install(session, ".[local]", *_requirements("benchmarks"))
+    for script in sorted(Path("benchmarks").glob("bench_*.py")):
+        session.run("python", str(script), *session.posargs)
+
+
+@nox.session
+def pretrain(session: nox.Session) -> None:
+    """Make a base model from scratch: ``nox -s pretrain -- --seed 0 --out DIR``."""
+    install(session, ".[local]")
+    session.run("python", "recipes/small/pretrain.py", *session.posargs)
+
+
+def _requirements(folder: str) -> tuple[str, ...]:
+    path = Path(folder) / "requirements.txt"
+    return ("-r", str(path)) if path.exists() else ()
