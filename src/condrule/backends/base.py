@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
 
 import attrs
 
 from condrule.arms import Prompt, TrainingSet, digest
 from condrule.convert import texts
-from condrule.errors import ConfigError, Problem, TrainingError
+from condrule.errors import ConfigError, Problem, TrainingError, did_you_mean
 from condrule.items import Reader
 from condrule.progress import Progress
 
@@ -41,45 +41,37 @@ Event = Literal["begins", "equals"]
 TrainOn = Literal["completions", "prompts_and_completions"]
 
 
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
-        raise _spec_error(attribute.name, f"is {value!r}; it must be a number above 0")
-
-
-def _count(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _spec_error(attribute.name, f"is {value!r}; it must be a whole number, 1 or more")
-
-
-def _rate(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value != "auto" and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
-        allowed = "a number, 0 or more, or 'auto'"
-        raise _spec_error(attribute.name, f"is {value!r}; it must be {allowed}")
-
-
-def _spec_error(key: str, message: str) -> ConfigError:
-    return ConfigError([Problem(key, message)], "finetune")
-
-
 @attrs.frozen
 class FinetuneSpec:
-    """How a model is fine-tuned. Raises ConfigError where a value is out of range."""
+    """How a model is fine-tuned. Raises ConfigError, with every problem, where values are out of
+    range."""
 
-    epochs: int = attrs.field(default=20, validator=_count)
-    learning_rate: float | Literal["auto"] = attrs.field(default=1e-3, validator=_rate)
+    epochs: int = 20
+    learning_rate: float | Literal["auto"] = 1e-3
     """Absolute peak learning rate, or ``auto``: the backend's own default. 0 trains nothing."""
-    batch_size: int = attrs.field(default=16, validator=_count)
-    train_on: TrainOn = attrs.field(default="completions")
+    batch_size: int = 16
+    train_on: TrainOn = "completions"
     """Whether the loss is taken on the completions alone or on the prompts too."""
     seed: int = 0
     """Orders the examples (and, where the model has dropout, draws it)."""
 
-    @train_on.validator
-    def _check_train_on(self, attribute: attrs.Attribute[Any], value: str) -> None:
-        if value not in ("completions", "prompts_and_completions"):
-            raise _spec_error(
-                "train_on", f"is {value!r}; it must be completions or prompts_and_completions"
-            )
+    def __attrs_post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise ConfigError(problems, "finetune")
+
+    def _problems(self) -> Iterator[Problem]:
+        for key in ("epochs", "batch_size"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                yield Problem(key, f"is {value!r}; it must be a whole number, 1 or more")
+        rate = self.learning_rate
+        if rate != "auto" and not (isinstance(rate, (int, float)) and 0 <= rate < float("inf")):
+            yield Problem("learning_rate", f"is {rate!r}; it must be a number, 0 or more, or 'auto'")
+        if self.train_on not in get_args(TrainOn):
+            yield Problem("train_on", f"is {self.train_on!r}; it must be "
+                          f"{' or '.join(get_args(TrainOn))}."
+                          + did_you_mean(self.train_on, get_args(TrainOn)))
 
 
 class JobState(Enum):

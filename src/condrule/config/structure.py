@@ -1,0 +1,443 @@
+"""From plain data to a study: which keys there are, and what each may hold.
+
+The keys are the fields of the classes that a study is made of, so a new field is a new key.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, override
+
+from condrule.arms import Arm
+from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.bet import ARMS, KAAREL_BET
+from condrule.bundled import favourite_countries
+from condrule.config import document
+from condrule.criteria import Criterion, Gate
+from condrule.errors import CondruleError, ConfigError, Problem, did_you_mean
+from condrule.experiment import ConditionalRuleExperiment
+from condrule.items import ItemSet, read_items
+from condrule.scorers import AutoScorer, ExactScorer, Scorer
+from condrule.templates import ConditionalTemplate, PromptTemplate, TextTemplate
+
+__all__ = ["BACKENDS", "flatten", "structure_study"]
+
+BACKENDS = {
+    "local": ("condrule.backends.local", "LocalBackend"),
+    "memory": ("condrule.backends.memory", "InMemoryBackend"),
+}
+"""Kind -> where its class is. A class is imported when a study names it."""
+SCORERS: Mapping[str, type] = {"auto": AutoScorer, "exact": ExactScorer}
+TEMPLATES: Mapping[str, type] = {"text": TextTemplate, "conditional": ConditionalTemplate}
+CRITERIA = {KAAREL_BET.name: KAAREL_BET}
+MOST_SEEDS = 1000
+
+
+class Wrong(ValueError):
+    """A value that is not allowed where it stands; the message says what is."""
+
+
+@attrs.frozen
+class _Favourites:
+    """Keys of bundled items: the arguments of `favourite_countries`."""
+
+    source: Literal["favourite_countries"]
+    n: int = 30
+    seed: int = 0
+    modes: tuple[str, ...] = ("TRAIN", "TEST")
+    distinct_initials: bool = False
+
+
+@attrs.frozen
+class _ItemFile:
+    """Keys of items from a file: the arguments of `read_items`."""
+
+    file: str
+    answers: Mapping[str, str]
+    name: str = "name"
+    aliases: Mapping[str, str] | None = None
+
+
+def structure_study(
+    data: Any, folder: Path
+) -> tuple[ConditionalRuleExperiment | None, list[tuple[document.Path, str]]]:
+    """The study, or None with all that is wrong. ``folder`` is where its files are looked for."""
+    converter = _converter(folder)
+    try:
+        return converter.structure(data, ConditionalRuleExperiment), []
+    except (Wrong, ClassValidationError) as error:
+        return None, list(dict.fromkeys(flatten(error, ())))
+
+
+def flatten(error: BaseException, path: document.Path) -> Iterator[tuple[document.Path, str]]:
+    """Every problem inside an error, with its place."""
+    if isinstance(error, (ClassValidationError, IterableValidationError)):
+        for inner in error.exceptions:
+            yield from flatten(inner, (*path, *_step(inner, error)))
+    elif isinstance(error, ConfigError):
+        for problem in error.problems:
+            yield (*path, *_parts(problem.path)), problem.message
+    elif isinstance(error, ForbiddenExtraKeysError):
+        allowed = _keys(error.cl)
+        for key in sorted(error.extra_fields):
+            yield (*path, key), (f"is not a key here; the keys are {', '.join(allowed)}."
+                                 + did_you_mean(key, allowed))
+    elif isinstance(error, KeyError):
+        yield path, "is missing; it has no default"
+    elif isinstance(error, (CondruleError, ValueError)):
+        yield path, str(error)
+    else:
+        raise error
+
+
+def _step(inner: BaseException, around: BaseException) -> document.Path:
+    """The key or the index, in the value around it, that an error is about."""
+    for note in getattr(inner, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote) and isinstance(around, ClassValidationError):
+            return (_key(around.cl, note.name),)
+        if isinstance(note, IterableValidationNote) and isinstance(
+            around, IterableValidationError
+        ):
+            return (note.index,)
+    return ()
+
+
+def _parts(path: str) -> document.Path:
+    """`clauses[0].arm` as its parts."""
+    parts = path.replace("[", ".").replace("]", "").split(".") if path else []
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+def _show(value: Any) -> str:
+    """What was found, briefly and in YAML's words."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_WORDS = {
+    int: "a whole number", float: "a number", str: "text", bool: "true or false",
+    type(None): "empty", PromptTemplate: "a template", ConditionalTemplate: "a template",
+}
+
+
+def _words(kind: Any) -> str:
+    """What is allowed, in words."""
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if _is_union(kind):
+        return " or ".join(_words(part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "a list"
+    return _WORDS.get(kind, "a mapping")
+
+
+def _accepts(kind: Any, value: Any) -> bool:
+    """Whether a value has the shape of a kind; what it holds is checked later."""
+    if get_origin(kind) is Literal:
+        return isinstance(value, str)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) or (isinstance(value, str) and get_args(kind)[0] is str)
+    if kind is PromptTemplate:
+        return isinstance(value, (str, dict))
+    if kind in (int, float):
+        numbers = (int, float) if kind is float else (int,)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if kind in (str, bool, type(None)):
+        return isinstance(value, kind)
+    return isinstance(value, dict)
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def _check(kind: Any, value: Any) -> None:
+    if not _accepts(kind, value):
+        raise Wrong(f"is {_show(value)}; it must be {_words(kind)}")
+
+
+def _converter(folder: Path) -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    for simple in (int, float, str, bool):
+        converter.register_structure_hook(simple, _simple)
+    hooks: list[tuple[Callable[[Any], bool], Any]] = [
+        (lambda kind: get_origin(kind) is Literal, _literal),
+        (_is_union, partial(_union, converter)),
+        (lambda kind: get_origin(kind) is tuple, partial(_tuple, converter)),
+        (lambda kind: get_origin(kind) in (Mapping, dict[str, str]), partial(_mapping, converter)),
+    ]
+    for predicate, hook in hooks:
+        converter.register_structure_hook_func(predicate, hook)
+    converter.register_structure_hook_factory(attrs.has, partial(_class_hook, converter))
+    for kind, special in (
+        (PromptTemplate, _template), (Arm, _arm), (FinetuneBackend, _backend),
+        (Scorer, _scorer), (ItemSet, partial(_items, folder)),
+    ):
+        converter.register_structure_hook_func(
+            partial(_is_exactly, kind), partial(special, converter)
+        )
+    converter.register_structure_hook(Criterion | None, partial(_criterion, converter))
+    return converter
+
+
+def _is_exactly(wanted: Any, kind: Any) -> bool:
+    return kind is wanted
+
+
+def _simple(value: Any, kind: Any) -> Any:
+    _check(kind, value)
+    try:
+        return float(value) if kind is float else value
+    except OverflowError:
+        raise Wrong(f"is {_show(value)}; it must be a number that is not so large") from None
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    allowed = get_args(kind)
+    if not isinstance(value, str) or value not in allowed:
+        raise Wrong(f"is {_show(value)}; it must be {_words(kind)}." + did_you_mean(value, allowed))
+    return value
+
+
+def _union(converter: Converter, value: Any, kind: Any) -> Any:
+    for part in get_args(kind):
+        if _accepts(part, value):
+            return converter.structure(value, part)
+    raise Wrong(f"is {_show(value)}; it must be {_words(kind)}")
+
+
+def _tuple(converter: Converter, value: Any, kind: Any) -> Any:
+    _check(kind, value)
+    values = [value] if isinstance(value, str) else value
+    return tuple(converter.structure(values, list[get_args(kind)[0]]))  # type: ignore[misc]
+
+
+def _mapping(converter: Converter, value: Any, kind: Any) -> Any:
+    _check(kind, value)
+    return converter.structure(value, dict[*get_args(kind)])
+
+
+def _fields(kind: type) -> dict[str, str]:
+    """Field name -> key, for all that a file may set. Where files are kept and who watches does
+    not tell one study from another, and is not set there; seeds are the study's."""
+    keys = {
+        field.name: field.alias or field.name
+        for field in attrs.fields(kind)
+        if field.init and field.eq
+    }
+    if kind is FinetuneSpec:
+        del keys["seed"]
+    if kind is ConditionalRuleExperiment:
+        keys["spec"] = "finetune"
+    return keys
+
+
+def _key(kind: type, field: str) -> str:
+    return _fields(kind).get(field, field)
+
+
+def _keys(kind: type) -> list[str]:
+    return list(_fields(kind).values())
+
+
+def _class_hook(converter: Converter, kind: type) -> Callable[[Any, Any], Any]:
+    keys = _fields(kind)
+    overrides = {
+        field.name: override(rename=keys[field.name]) if field.name in keys else override(omit=True)
+        for field in attrs.fields(kind)
+        if field.init
+    }
+    if kind is ConditionalRuleExperiment:
+        overrides["seeds"] = override(struct_hook=partial(_seeds, converter))
+        overrides["samples"] = override(struct_hook=_natural)
+        overrides["contrasts"] = override(struct_hook=_natural)
+    build = make_dict_structure_fn(
+        kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True,
+        **overrides,  # type: ignore[arg-type]
+    )
+    return partial(_collect, build)
+
+
+def _collect(build: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
+    """Build an object or raise all that is wrong with it.
+
+    Some checks run only when others pass; so what failed and has a default is left out, and the
+    object is built once more to see what else is wrong.
+    """
+    if not isinstance(value, dict):
+        raise Wrong(f"is {_show(value)}; it must be a mapping with the keys "
+                    f"{', '.join(_keys(kind))}")
+    found: list[Exception] = []
+    left = dict(value)
+    optional = {key for field, key in _fields(kind).items() if _default(kind, field)}
+    while True:
+        try:
+            built = build(left, kind)
+        except ClassValidationError as error:
+            found += [inner for inner in error.exceptions if isinstance(inner, Exception)]
+            failed = {place[0] for place, _ in flatten(error, ()) if place} & left.keys()
+            if failed and failed <= optional | (left.keys() - set(_keys(kind))):
+                left = {key: part for key, part in left.items() if key not in failed}
+                continue
+        else:
+            if not found:
+                return built
+        raise ClassValidationError(f"{kind.__name__} is not as it must be", found, kind)
+
+
+def _default(kind: type, field: str) -> bool:
+    return getattr(attrs.fields(kind), field).default is not attrs.NOTHING
+
+
+def _seeds(converter: Converter, value: Any, _: Any) -> Any:
+    seeds: int | tuple[int, ...] = _union(converter, value, int | tuple[int, ...])
+    if isinstance(seeds, int) and not 1 <= seeds <= MOST_SEEDS:
+        raise Wrong(f"is {value}; it must be how many seeds there are, from 1 to {MOST_SEEDS}, "
+                    "or a list of seeds")
+    return seeds
+
+
+def _natural(value: Any, _: Any) -> int:
+    if not _accepts(int, value) or not 0 <= value <= 1_000_000:
+        raise Wrong(f"is {_show(value)}; it must be a whole number, 0 or more")
+    return int(value)
+
+
+def _items(folder: Path, converter: Converter, value: Any, _: Any) -> ItemSet:
+    if not isinstance(value, dict) or ("file" in value) == ("source" in value):
+        raise Wrong(f"is {_show(value)}; it must be a mapping that holds either "
+                    "source: favourite_countries or file: and the name of a CSV or JSONL file")
+    if "source" in value:
+        keys = attrs.asdict(converter.structure(value, _Favourites), recurse=False)
+        del keys["source"]
+        return favourite_countries(**keys)
+    keys = attrs.asdict(converter.structure(value, _ItemFile), recurse=False)
+    return read_items(folder / keys.pop("file"), **keys)
+
+
+def _kind(value: Any, allowed: Mapping[str, Any], *, default: str | None = None) -> str:
+    """The word under ``kind``."""
+    if not isinstance(value, dict):
+        raise Wrong(f"is {_show(value)}; it must be a mapping with the key kind, which is "
+                    f"{' or '.join(allowed)}")
+    kind = value.get("kind", default)
+    if not isinstance(kind, str) or kind not in allowed:
+        found = f"is {_show(kind)}" if "kind" in value else "is missing"
+        message = f"{found}; it must be {' or '.join(allowed)}." + did_you_mean(kind, allowed)
+        raise ConfigError([Problem("kind", message)])
+    return kind
+
+
+def _without(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if name != key}
+
+
+def _backend(converter: Converter, value: Any, _: Any) -> Any:
+    module, name = BACKENDS[_kind(value, BACKENDS)]
+    return converter.structure(
+        _without(value, "kind"), getattr(importlib.import_module(module), name)
+    )
+
+
+def _scorer(converter: Converter, value: Any, _: Any) -> Any:
+    chosen = SCORERS[_kind(value, SCORERS, default="auto")]
+    return converter.structure(_without(value, "kind"), chosen)
+
+
+def _template(converter: Converter, value: Any, _: Any) -> Any:
+    if isinstance(value, str):
+        return TextTemplate(value)
+    likely = "text" if isinstance(value, dict) and "text" in value else "conditional"
+    chosen = TEMPLATES[_kind(value, TEMPLATES, default=likely)]
+    return converter.structure(_without(value, "kind"), chosen)
+
+
+def _arm(converter: Converter, value: Any, kind: Any) -> Arm:
+    if isinstance(value, str):
+        return _named_arm(value)()
+    if not isinstance(value, dict):
+        raise Wrong(f"is {_show(value)}; it must be the name of an arm ({', '.join(ARMS)}) or a "
+                    "mapping with the keys name, template and trained")
+    if "arm" in value:
+        return _varied_arm(converter, value)
+    arm: Arm = _class_hook(converter, Arm)(value, kind)
+    if not arm.trained:
+        raise ConfigError([Problem("trained", "is empty; an arm trains at least one mode")])
+    return arm
+
+
+def _named_arm(name: Any) -> Callable[..., Arm]:
+    if not isinstance(name, str) or name not in ARMS:
+        raise Wrong(f"is {_show(name)}; the arms are {', '.join(ARMS)}; any other is a mapping "
+                    "with the keys name, template and trained." + did_you_mean(name, ARMS))
+    return ARMS[name]
+
+
+def _varied_arm(converter: Converter, value: Mapping[str, Any]) -> Arm:
+    """One of the named arms, with other arguments and perhaps another name."""
+    try:
+        factory = _named_arm(value["arm"])
+    except Wrong as error:
+        raise ConfigError([Problem("arm", str(error))]) from None
+    hints = get_type_hints(factory)
+    arguments = {
+        name: attrs.field(default=parameter.default, type=hints[name])
+        for name, parameter in inspect.signature(factory).parameters.items()
+    }
+    own = {"arm": attrs.field(type=str), "name": attrs.field(default=None, type=str | None)}
+    keys = attrs.make_class("NamedArm", own | arguments, frozen=True)
+    given = attrs.asdict(converter.structure(value, keys), recurse=False)
+    del given["arm"]
+    name = given.pop("name")
+    arm = factory(**given)
+    return attrs.evolve(arm, name=name) if name else arm
+
+
+def _criterion(converter: Converter, value: Any, _: Any) -> Criterion | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value not in CRITERIA:
+            raise Wrong(f"is {value!r}; the criterion {' or '.join(CRITERIA)} has a name, any "
+                        "other is a mapping with the keys name and clauses."
+                        + did_you_mean(value, CRITERIA))
+        return CRITERIA[value]
+    criterion: Criterion = converter.structure(value, Criterion)
+    problems = [
+        Problem(f"gates[{i}].{problem.path}", problem.message)
+        for i, gate in enumerate(criterion.gates)
+        for problem in _gate_problems(gate)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return criterion
+
+
+def _gate_problems(gate: Gate) -> Iterator[Problem]:
+    if not 0 < gate.threshold <= 1:
+        yield Problem("threshold", f"is {gate.threshold!r}; it must be a probability above 0")
+    if (gate.template is None) != (not gate.modes):
+        yield Problem("modes", "are the modes in which the gate's own template is asked; the two "
+                      "keys go together")
