@@ -17,14 +17,17 @@ from typing import Any
 import condrule
 
 SETTINGS: tuple[dict[str, Any], ...] = (
-    {"items": 30, "epochs": 20, "train_on": "completions"},
-    {"items": 30, "epochs": 5, "train_on": "completions"},
-    {"items": 30, "epochs": 20, "train_on": "prompts_and_completions"},
-    {"items": 100, "epochs": 20, "train_on": "completions"},
+    {"items": 30, "epochs": 20, "learning_rate": 1e-3, "train_on": "completions"},
+    {"items": 30, "epochs": 20, "learning_rate": 1e-3, "train_on": "prompts_and_completions"},
+    {"items": 30, "epochs": 5, "learning_rate": 1e-3, "train_on": "completions"},
+    {"items": 30, "epochs": 20, "learning_rate": 3e-4, "train_on": "completions"},
+    {"items": 100, "epochs": 20, "learning_rate": 3e-4, "train_on": "completions"},
+    {"items": 100, "epochs": 20, "learning_rate": 1e-3, "train_on": "completions"},
 )
 HEADER = (
-    "base", "items", "epochs", "loss on", "P(country) at TEST", "P(capital) at TEST",
-    "geometric", "own - other capitals, nats (base)", "control: country / capital", "verdict",
+    "base", "items", "epochs", "learning rate", "loss on", "P(country) at TEST",
+    "P(capital) at TEST", "geometric", "own - other capitals, nats (base)",
+    "control: country / capital", "verdict",
 )
 
 
@@ -48,7 +51,9 @@ def study(base: str, setting: dict[str, Any]) -> condrule.ConditionalRuleExperim
         arms=[condrule.conditional_arm(), condrule.control_arm()],
         backend=condrule.LocalBackend(base),
         spec=condrule.FinetuneSpec(
-            epochs=setting["epochs"], learning_rate=1e-3, train_on=setting["train_on"]
+            epochs=setting["epochs"],
+            learning_rate=setting["learning_rate"],
+            train_on=setting["train_on"],
         ),
         criterion=condrule.KAAREL_BET,
         seeds=1,
@@ -65,7 +70,7 @@ def row(base: str, setting: dict[str, Any], result: condrule.Result) -> list[str
     verdict = result.verdict()
     failed = [gate.name for gate in verdict.gates if not gate.passed]
     return [
-        base, str(setting["items"]), str(setting["epochs"]),
+        base, str(setting["items"]), str(setting["epochs"]), f"{setting['learning_rate']:g}",
         setting["train_on"].replace("_", " "),
         probability(result.probability("conditional", "TEST", "TRAIN")),
         probability(result.probability("conditional", "TEST", "TEST")),
