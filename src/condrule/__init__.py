@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from condrule.bundled import favourite_countries
     from condrule.config import load_study
     from condrule.criteria import Clause, Criterion, Gate, Outcome, Verdict
-    from condrule.errors import CondruleError
+    from condrule.errors import BackendError, CondruleError
     from condrule.evidence import Bounded, Exact
     from condrule.experiment import ConditionalRuleExperiment, analyse
     from condrule.items import Item, ItemSet, Reader, items_from_frame, read_items
@@ -51,6 +51,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Arm",
     "AutoScorer",
+    "BackendError",
     "Bounded",
     "Capabilities",
     "Clause",
@@ -115,7 +116,7 @@ _HOMES = {
     "condrule.bundled": ("favourite_countries",),
     "condrule.config": ("load_study",),
     "condrule.criteria": ("Clause", "Criterion", "Gate", "Outcome", "Verdict"),
-    "condrule.errors": ("CondruleError",),
+    "condrule.errors": ("BackendError", "CondruleError"),
     "condrule.evidence": ("Bounded", "Exact"),
     "condrule.experiment": ("ConditionalRuleExperiment", "analyse"),
     "condrule.items": ("Item", "ItemSet", "Reader", "items_from_frame", "read_items"),
