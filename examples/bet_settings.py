@@ -26,8 +26,8 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 )
 HEADER = (
     "base", "items", "epochs", "learning rate", "loss on", "P(country) at TEST",
-    "P(capital) at TEST", "geometric", "own - other capitals, nats (base)",
-    "control: country / capital", "verdict",
+    "P(capital) at TEST", "geometric", "the same of control", "country / capital of control",
+    "own - other capitals, nats (control)", "verdict",
 )
 
 
@@ -63,9 +63,8 @@ def study(base: str, setting: dict[str, Any]) -> condrule.ConditionalRuleExperim
 def row(base: str, setting: dict[str, Any], result: condrule.Result) -> list[str]:
     """One line of the table."""
     own = [
-        found.nats.low if (found := result.specificity(
-            "conditional", "TEST", "TEST", seed=0, model=model)) else math.nan
-        for model in ("finetuned", "base")
+        found.nats.low if (found := result.specificity(arm, "TEST", "TEST", seed=0)) else math.nan
+        for arm in ("conditional", "control")
     ]
     verdict = result.verdict()
     failed = [gate.name for gate in verdict.gates if not gate.passed]
@@ -75,8 +74,9 @@ def row(base: str, setting: dict[str, Any], result: condrule.Result) -> list[str
         probability(result.probability("conditional", "TEST", "TRAIN")),
         probability(result.probability("conditional", "TEST", "TEST")),
         probability(result.probability("conditional", "TEST", "TEST", estimand="geometric_mean")),
-        f"{own[0]:.1f} ({own[1]:.1f})",
+        probability(result.probability("control", "TEST", "TEST", estimand="geometric_mean")),
         probability(result.ratio("control", "TEST", "TRAIN", "TEST")),
+        f"{own[0]:.1f} ({own[1]:.1f})",
         verdict.outcome.name + (f" (gate failed: {', '.join(failed)})" if failed else ""),
     ]
 

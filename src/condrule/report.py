@@ -133,6 +133,23 @@ def _specificity(data: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield "Specificity: log P(own answer) - log P(other items' answers), nats."
         yield from table(header, rows)
+        yield from _between_arms(data)
+
+
+def _between_arms(data: Mapping[str, Any]) -> Iterator[str]:
+    """How much more specificity the first arm gained than each other arm, where it was asked in
+    a mode that it was not trained on."""
+    first = next(iter(data["study"]["arms"]))
+    rows = [
+        [f"{first} - {d['arm']}", d["mode"], d["answer"], interval(d["nats"])]
+        for d in data["differences"]
+        if d["arm"] != first
+        and d["difference"] != "finetuned - base"
+        and d["mode"] not in data["study"]["arms"][first]
+    ]
+    if rows:
+        yield ""
+        yield from table(["arms", "asked in", "answer", "difference of the gains, nats"], rows)
 
 
 def _by_answer(data: Mapping[str, Any]) -> dict[tuple[str, str, str, str], Mapping[str, Any]]:
