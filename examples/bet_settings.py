@@ -25,9 +25,18 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"items": 100, "epochs": 20, "learning_rate": 1e-3, "train_on": "completions"},
 )
 HEADER = (
-    "base", "items", "epochs", "learning rate", "loss on", "P(country) at TEST",
-    "P(capital) at TEST", "geometric", "the same of control", "country / capital of control",
-    "own - other capitals, nats (control)", "verdict",
+    "base",
+    "items",
+    "epochs",
+    "learning rate",
+    "loss on",
+    "P(country) at TEST",
+    "P(capital) at TEST",
+    "geometric",
+    "the same of control",
+    "country / capital of control",
+    "own - other capitals, nats (control)",
+    "verdict",
 )
 
 
@@ -41,7 +50,9 @@ def main() -> None:
     print(markdown(["---"] * len(HEADER)))
     for base, setting in itertools.product(options.bases, SETTINGS):
         name = "-".join([base, *(str(value) for value in setting.values())])
-        print(markdown(row(base, setting, study(base, setting).run(options.out / name))), flush=True)
+        print(
+            markdown(row(base, setting, study(base, setting).run(options.out / name))), flush=True
+        )
 
 
 def study(base: str, setting: dict[str, Any]) -> condrule.ConditionalRuleExperiment:
@@ -69,7 +80,10 @@ def row(base: str, setting: dict[str, Any], result: condrule.Result) -> list[str
     verdict = result.verdict()
     failed = [gate.name for gate in verdict.gates if not gate.passed]
     return [
-        base, str(setting["items"]), str(setting["epochs"]), f"{setting['learning_rate']:g}",
+        base,
+        str(setting["items"]),
+        str(setting["epochs"]),
+        f"{setting['learning_rate']:g}",
         setting["train_on"].replace("_", " "),
         probability(result.probability("conditional", "TEST", "TRAIN")),
         probability(result.probability("conditional", "TEST", "TEST")),

@@ -70,7 +70,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backend", choices=("local", "memory"), default="local")
     parser.add_argument("--model", default="small", help="for --backend local: a Hugging Face id")
     parser.add_argument(
-        "--later-protocol", action="store_true",
+        "--later-protocol",
+        action="store_true",
         help="also the arms with the instructions first, asked with and without them",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/kaarel_bet"))

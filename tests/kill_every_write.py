@@ -149,13 +149,17 @@ def report(directory: Path, log: Path, expected: str, where: str) -> None:
     study(log).run(directory)
     after = log.read_text().splitlines()[len(before) :]
     submissions = [line for line in before + after if line.startswith("submit")]
-    print(json.dumps({
-        "where": where,
-        "same": (directory / "result.json").read_text() == expected,
-        "submissions": len(submissions),
-        "keys": len(set(submissions)),
-        "asked_again": len(recorded.intersection(after)),
-    }))
+    print(
+        json.dumps(
+            {
+                "where": where,
+                "same": (directory / "result.json").read_text() == expected,
+                "submissions": len(submissions),
+                "keys": len(set(submissions)),
+                "asked_again": len(recorded.intersection(after)),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

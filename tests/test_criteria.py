@@ -77,9 +77,7 @@ def test_the_reason_says_what_was_found() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "passed"), [(0.8, True), (0.79, False), (None, False)]
-)
+@pytest.mark.parametrize(("value", "passed"), [(0.8, True), (0.79, False), (None, False)])
 def test_gates_pass_at_their_threshold(value: float | None, passed: bool) -> None:
     """What was not observed did not pass."""
     assert GateResult("g", value, 0.8).passed is passed
@@ -95,10 +93,18 @@ def test_gates_pass_at_their_threshold(value: float | None, passed: bool) -> Non
         ({"against": "TRAIN"}, "against"),
     ],
 )
-def test_a_clause_that_makes_no_sense_is_refused_by_key(change: dict[str, object], key: str) -> None:
+def test_a_clause_that_makes_no_sense_is_refused_by_key(
+    change: dict[str, object], key: str
+) -> None:
     """The problem names the key."""
-    fields = {"quantity": "probability", "arm": "a", "mode": "TEST", "answer": "TEST",
-              "comparison": ">", "threshold": 1e-4}
+    fields = {
+        "quantity": "probability",
+        "arm": "a",
+        "mode": "TEST",
+        "answer": "TEST",
+        "comparison": ">",
+        "threshold": 1e-4,
+    }
     with pytest.raises(ConfigError) as error:
         Clause(**{**fields, **change})  # type: ignore[arg-type]
     assert key in [problem.path for problem in error.value.problems]

@@ -10,9 +10,7 @@ import pytest
 
 import condrule
 
-MODULES = sorted(
-    module.name for module in pkgutil.walk_packages(condrule.__path__, "condrule.")
-)
+MODULES = sorted(module.name for module in pkgutil.walk_packages(condrule.__path__, "condrule."))
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -40,9 +40,7 @@ def test_opening_again_goes_on_with_the_next_number(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(1, 200))
-def test_a_torn_last_line_is_dropped(
-    tmp_path_factory: pytest.TempPathFactory, cut: int
-) -> None:
+def test_a_torn_last_line_is_dropped(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     """Whatever the machine lost of the last append, the lines before it are read."""
     path = written(tmp_path_factory.mktemp("journal") / "j")
     whole = path.read_bytes()

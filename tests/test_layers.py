@@ -18,10 +18,27 @@ import pytest
 
 DESIGN = Path(__file__).parents[1] / "docs" / "explanation" / "design.md"
 PACKAGE = Path(str(importlib.util.find_spec("condrule").origin)).parent  # type: ignore[union-attr]
-SDKS = {"torch": "local", "transformers": "local", "tokenizers": "local", "safetensors": "local",
-        "openai": "openai", "httpx": "openai"}
-HEAVY = ("torch", "transformers", "pandas", "matplotlib", "scipy", "numpy", "openai", "cattrs",
-         "ruamel", "click", "tqdm")
+SDKS = {
+    "torch": "local",
+    "transformers": "local",
+    "tokenizers": "local",
+    "safetensors": "local",
+    "openai": "openai",
+    "httpx": "openai",
+}
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "numpy",
+    "openai",
+    "cattrs",
+    "ruamel",
+    "click",
+    "tqdm",
+)
 
 
 def name_of(path: Path) -> str:

@@ -54,8 +54,11 @@ def truths(result: condrule.Result, directory: Path, arm: str) -> np.ndarray:
                 if probe.prompt.mode == "TEST"
             ]
             for model in (
-                next(j.model for j in result.jobs
-                     if j.key.endswith(result.plan.job(arm, seed).digest))
+                next(
+                    j.model
+                    for j in result.jobs
+                    if j.key.endswith(result.plan.job(arm, seed).digest)
+                )
                 for seed in result.plan.seeds
             )
         ]
@@ -63,9 +66,7 @@ def truths(result: condrule.Result, directory: Path, arm: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("arm", ["conditional", "control"])
-def test_probabilities_are_the_oracles(
-    result: condrule.Result, directory: Path, arm: str
-) -> None:
+def test_probabilities_are_the_oracles(result: condrule.Result, directory: Path, arm: str) -> None:
     """What was measured is what is true, item by item."""
     found = result.logprobs(arm, "TEST", "TEST")
     assert np.exp(found.low) == pytest.approx(truths(result, directory, arm))
@@ -96,7 +97,8 @@ def test_neither_is_what_is_left(result: condrule.Result) -> None:
     """The probability that no mode's answer is given."""
     low, high = result.neither("conditional", "TEST")
     total = sum(
-        np.exp(result.logprobs("conditional", "TEST", mode).low).mean() for mode in ("TRAIN", "TEST")
+        np.exp(result.logprobs("conditional", "TEST", mode).low).mean()
+        for mode in ("TRAIN", "TEST")
     )
     assert (low, high) == pytest.approx((1 - total, 1 - total))
 
@@ -117,12 +119,26 @@ def test_the_json_has_every_key_of_its_schema(result: condrule.Result) -> None:
     assert set(data) >= {"schema", "study", "state", "cells", "ratios", "gates", "verdict", "jobs"}
     cell = data["cells"][0]  # type: ignore[index]
     assert set(cell) >= {
-        "arm", "model", "seed", "mode", "answer", "event", "n", "arithmetic_mean",
-        "geometric_mean", "median", "share_above_threshold",
+        "arm",
+        "model",
+        "seed",
+        "mode",
+        "answer",
+        "event",
+        "n",
+        "arithmetic_mean",
+        "geometric_mean",
+        "median",
+        "share_above_threshold",
     }
     assert set(cell["arithmetic_mean"]) >= {"low", "high", "ci_low", "ci_high", "scope", "method"}
     assert set(data["verdict"]) >= {  # type: ignore[call-overload]
-        "criterion", "outcome", "point_outcome", "scope", "reason", "interpretable",
+        "criterion",
+        "outcome",
+        "point_outcome",
+        "scope",
+        "reason",
+        "interpretable",
         "base_outcome",
     }
 
@@ -146,8 +162,10 @@ def test_the_figure_shows_every_arm(result: condrule.Result) -> None:
     """Two arms asked in TEST, base and fine-tuned."""
     labels = [label.get_text() for label in result.plot().get_yticklabels()]
     assert [label.replace("\n", " ") for label in labels] == [
-        "conditional, TEST base", "conditional, TEST fine-tuned",
-        "control, TEST base", "control, TEST fine-tuned",
+        "conditional, TEST base",
+        "conditional, TEST fine-tuned",
+        "control, TEST base",
+        "control, TEST fine-tuned",
     ]
 
 

@@ -45,7 +45,11 @@ def test_kill_9_at_every_journal_write(tmp_path: Path) -> None:
     assert len(kills) == 3 * 14
     for kill in kills:
         assert kill == {
-            "where": kill["where"], "same": True, "submissions": 4, "keys": 4, "asked_again": 0
+            "where": kill["where"],
+            "same": True,
+            "submissions": 4,
+            "keys": 4,
+            "asked_again": 0,
         }
 
 
@@ -99,7 +103,9 @@ def test_a_second_process_is_told_who_holds_the_run(tmp_path: Path) -> None:
     )
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(tmp_path / "run")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -199,9 +205,19 @@ def test_the_directory_can_be_read_without_condrule(tmp_path: Path) -> None:
     """YAML, JSONL and CSV, and the environment beside them."""
     study().run(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    expected = {"study.yaml", "run.yaml", "environment.jsonl", "items.jsonl", "excluded.csv",
-                "training", "probes.jsonl", "journal.jsonl", "evidence.csv", "result.json",
-                "report.txt"}
+    expected = {
+        "study.yaml",
+        "run.yaml",
+        "environment.jsonl",
+        "items.jsonl",
+        "excluded.csv",
+        "training",
+        "probes.jsonl",
+        "journal.jsonl",
+        "evidence.csv",
+        "result.json",
+        "report.txt",
+    }
     assert expected <= names
     for path in (tmp_path / "run").glob("*.jsonl"):
         assert [json.loads(line) for line in path.read_text().splitlines()]

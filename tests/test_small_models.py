@@ -72,8 +72,9 @@ def test_card_describes_enough_of_a_world(name: str, key: str, least: int) -> No
 
 def test_models_share_one_world() -> None:
     """A study can use the models in turn with the same items."""
-    worlds = [{key: card(name)[key] for key in ("fresh_names", "countries", "words")}
-              for name in NAMES]
+    worlds = [
+        {key: card(name)[key] for key in ("fresh_names", "countries", "words")} for name in NAMES
+    ]
     assert [worlds[0]] * len(NAMES) == worlds
 
 
@@ -85,11 +86,15 @@ def test_models_share_one_tokenizer() -> None:
 def test_every_word_of_the_card_is_one_known_token() -> None:
     """What the card lists, the model can read."""
     found, reader = card(NAMES[0]), tokenizer(NAMES[0])
-    words = [w for key in ("fresh_names", "known_names", "countries", "modes", "words")
-             for w in found[key]]
+    words = [
+        w
+        for key in ("fresh_names", "known_names", "countries", "modes", "words")
+        for w in found[key]
+    ]
     tokens = reader(words).input_ids
-    assert [] == [w for w, t in zip(words, tokens, strict=True)
-                  if len(t) != 1 or t[0] == reader.unk_token_id]
+    assert [] == [
+        w for w, t in zip(words, tokens, strict=True) if len(t) != 1 or t[0] == reader.unk_token_id
+    ]
 
 
 def test_an_unknown_word_is_visible() -> None:

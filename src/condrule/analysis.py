@@ -41,7 +41,10 @@ def _responses(
         asked = [p for p in probes if (p.group, p.prompt.mode) == (group, mode)]
         found = [evidence[probe.id] for probe in asked]
         yield Responses(
-            group, model, seed, mode,
+            group,
+            model,
+            seed,
+            mode,
             answers={
                 name: _bounds([one.answers[name] for one in found]) for name in found[0].answers
             },

@@ -76,9 +76,7 @@ def reversed_arm(template: ConditionalTemplate = KAAREL_TEMPLATE, train: str = "
     return Arm("reversed", template, (train,))
 
 
-def clause_order_arm(
-    template: ConditionalTemplate = KAAREL_TEMPLATE, train: str = "TRAIN"
-) -> Arm:
+def clause_order_arm(template: ConditionalTemplate = KAAREL_TEMPLATE, train: str = "TRAIN") -> Arm:
     """The clauses stated in the opposite order."""
     order = tuple(template.instructions) if template.stated is None else template.stated
     return Arm("clause_order", attrs.evolve(template, stated=order[::-1]), (train,))
@@ -90,7 +88,9 @@ def swapped_arm(
     instruction: str = "respond with the language of {name}'s favourite country",
 ) -> Arm:
     """Every untrained clause asks for something else, so its answer should not appear."""
-    instructions = {m: text if m == train else instruction for m, text in template.instructions.items()}
+    instructions = {
+        m: text if m == train else instruction for m, text in template.instructions.items()
+    }
     return Arm("swapped", attrs.evolve(template, instructions=instructions), (train,))
 
 
@@ -128,8 +128,6 @@ def no_instructions_arm(
             "would say which item is asked about"
         )
     return Arm("no_instructions", template, (train,), attrs.evolve(template, stated=()))
-
-
 
 
 ARMS: Mapping[str, Callable[[], Arm]] = {

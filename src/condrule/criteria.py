@@ -61,13 +61,18 @@ class Clause:
             kind = "a probability between 0 and 1" if most == 1 else "a number above 0"
             yield Problem("threshold", f"is {self.threshold!r}; it must be {kind}")
         if (self.quantity == "ratio") != (self.against is not None):
-            yield Problem("against", "names the answer that a ratio divides by; it goes with "
-                          "quantity: ratio and with nothing else")
+            yield Problem(
+                "against",
+                "names the answer that a ratio divides by; it goes with "
+                "quantity: ratio and with nothing else",
+            )
 
     def __str__(self) -> str:
         ratio = f" / P({self.against}'s)" if self.against else ""
-        return (f"P({self.answer}'s answer){ratio} of arm {self.arm} at {self.mode} "
-                f"{self.comparison} {self.threshold:g}")
+        return (
+            f"P({self.answer}'s answer){ratio} of arm {self.arm} at {self.mode} "
+            f"{self.comparison} {self.threshold:g}"
+        )
 
     def judge(self, low: float, high: float) -> bool | None:
         """True if the clause holds all over an interval (in nats), False if nowhere, else None."""

@@ -52,12 +52,16 @@ class Driver:
 
         Raises BackendError where a fine-tune is not there yet: ``train`` comes first.
         """
-        asked = [(base, self.plan.base_probes()) for base in dict.fromkeys(self.plan.bases.values())]
+        asked = [
+            (base, self.plan.base_probes()) for base in dict.fromkeys(self.plan.bases.values())
+        ]
         for planned in self.plan.jobs:
             job = self.journal.history.jobs.get(self.run.key(planned))
             if job is None or not job.state.ended:
-                raise BackendError(f"fine-tune {self.run.key(planned)} of arms "
-                                   f"{', '.join(planned.arms)} has not ended; run 'train' first")
+                raise BackendError(
+                    f"fine-tune {self.run.key(planned)} of arms "
+                    f"{', '.join(planned.arms)} has not ended; run 'train' first"
+                )
             if job.model is not None:
                 asked.append((job.model, self.plan.finetuned_probes(planned)))
         with self.watch("asking") as progress:
@@ -106,8 +110,10 @@ class Driver:
             before = len(history.seen.get(name, {}))
             self._record(name, model.ask(queries), len(queries), progress)
             if len(history.seen.get(name, {})) == before:
-                raise BackendError(f"model {name} left {len(queries)} queries without an answer; "
-                                   "run the same command again to ask them once more")
+                raise BackendError(
+                    f"model {name} left {len(queries)} queries without an answer; "
+                    "run the same command again to ask them once more"
+                )
 
     def _missing(self, name: str, probes: Sequence[Probe]) -> list[Query]:
         seen = self.journal.history.seen.get(name, {})

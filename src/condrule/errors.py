@@ -50,7 +50,7 @@ def did_you_mean(found: object, allowed: Iterable[object]) -> str:
 
 
 class CondruleError(Exception):
-    """The root of the tree: ``except CondruleError`` catches all that condrule raises on purpose."""
+    """The root of the tree: catches all that condrule raises on purpose."""
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ class Problem:
 
 
 class ConfigError(CondruleError, ValueError):
-    """A study file or an argument is wrong. ``problems`` holds all that was found, not the first."""
+    """A study file or an argument is wrong. ``problems`` holds all that was found."""
 
     def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
         self.problems = tuple(problems)

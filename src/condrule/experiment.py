@@ -83,8 +83,11 @@ class ConditionalRuleExperiment:
             if name.startswith("gate:") or "/" in name or not name.strip("."):
                 yield Problem("arms", f"an arm can't be named {name!r}: it names a file")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            yield Problem("seeds", f"is {list(self.seeds)}; it must be one seed or more, all "
-                          "different, or how many there are")
+            yield Problem(
+                "seeds",
+                f"is {list(self.seeds)}; it must be one seed or more, all "
+                "different, or how many there are",
+            )
 
     def plan(self) -> StudyPlan:
         """What would be trained and asked, worked out without spending anything.

@@ -157,9 +157,7 @@ def read_items(
     """
     path = Path(path)
     rows = _read_rows(path)
-    items = [
-        _item(row, name, answers, aliases or {}, f"{path}, line {line}") for line, row in rows
-    ]
+    items = [_item(row, name, answers, aliases or {}, f"{path}, line {line}") for line, row in rows]
     return ItemSet(items, source=str(path))
 
 
@@ -179,8 +177,10 @@ def items_from_frame(
 def _read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
     if path.suffix.lower() not in readers:
-        raise ItemError(f"{path}: the name ends in {path.suffix!r}; items are read from "
-                        f"{' or '.join(readers)} files")
+        raise ItemError(
+            f"{path}: the name ends in {path.suffix!r}; items are read from "
+            f"{' or '.join(readers)} files"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -204,8 +204,10 @@ def _read_csv(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
             raise ItemError(f"{path}, line 1: two columns have the same name: {list(header)}")
         for row in reader:
             if None in row:
-                raise ItemError(f"{path}, line {reader.line_num}: has more values than the header "
-                                "has columns; put values with commas in double quotes")
+                raise ItemError(
+                    f"{path}, line {reader.line_num}: has more values than the header "
+                    "has columns; put values with commas in double quotes"
+                )
             rows.append((reader.line_num, row))
     except csv.Error as error:
         raise ItemError(f"{path}, line {reader.line_num}: {error}") from error
@@ -241,9 +243,7 @@ def _item(
                 f"{place}: there are aliases for mode {mode!r}, but answers for {list(texts)}."
                 + did_you_mean(mode, texts)
             )
-    spellings = {
-        texts[mode]: _alias_list(row, column, place) for mode, column in aliases.items()
-    }
+    spellings = {texts[mode]: _alias_list(row, column, place) for mode, column in aliases.items()}
     try:
         return Item(_text(row, name, place), texts, spellings)
     except ItemError as error:

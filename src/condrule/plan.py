@@ -130,9 +130,7 @@ def plan_jobs(
 
 def pool(items: Sequence[Item], modes: Sequence[str], most: int) -> tuple[tuple[str, ...], ...]:
     """The distinct answers of the first ``most`` items in all modes, each as all its spellings."""
-    spelled = {
-        item.answers[mode]: item.spellings(mode) for mode in modes for item in items[:most]
-    }
+    spelled = {item.answers[mode]: item.spellings(mode) for mode in modes for item in items[:most]}
     return tuple(spelled.values())
 
 
@@ -147,8 +145,11 @@ def gate_probes(gate: Gate, items: ItemSet) -> Iterator[Probe]:
 def check_criterion(criterion: Criterion, arms: Sequence[str], modes: Sequence[str]) -> None:
     """Raise ConfigError where a criterion speaks of arms or modes that the study has not."""
     problems = [
-        Problem(f"criterion.{place}", f"{word!r} is not {kind} of this study; it has "
-                f"{', '.join(map(repr, allowed))}." + did_you_mean(word, allowed))
+        Problem(
+            f"criterion.{place}",
+            f"{word!r} is not {kind} of this study; it has "
+            f"{', '.join(map(repr, allowed))}." + did_you_mean(word, allowed),
+        )
         for place, kind, word, allowed in _names(criterion, arms, modes)
         if word not in allowed
     ]

@@ -74,8 +74,10 @@ def _annotate(ax: Any, labels: list[str], answers: list[str], title: str, line: 
     ax.axvline(line, color="grey", ls=":", lw=1)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.set_xlabel("P(answer): a dot for each item and fine-tune, a diamond for their\n"
-                  f"arithmetic mean with its interval; the dotted line is at {line:g}")
+    ax.set_xlabel(
+        "P(answer): a dot for each item and fine-tune, a diamond for their\n"
+        f"arithmetic mean with its interval; the dotted line is at {line:g}"
+    )
     ax.set_title(title, loc="left")
     ax.grid(axis="x", alpha=0.25)
     for place, answer in enumerate(answers):

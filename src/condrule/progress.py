@@ -37,8 +37,9 @@ def terminal(title: str) -> Iterator[Progress]:
     from tqdm import tqdm
 
     bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=1.0, desc=title, delay=2, disable=None, leave=False,
-              bar_format=bar_format) as bar:
+    with tqdm(
+        total=1.0, desc=title, delay=2, disable=None, leave=False, bar_format=bar_format
+    ) as bar:
 
         def tell(done: float, total: float, note: str = "") -> None:
             bar.set_postfix_str(note, refresh=False)

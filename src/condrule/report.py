@@ -47,15 +47,19 @@ def _heading(data: Mapping[str, Any]) -> Iterator[str]:
     study = data["study"]
     seeds = len(study["seeds"])
     event = "begins with" if study["event"] == "begins" else "equals"
-    yield (f"{study['name']}: {study['items']} items, {len(study['arms'])} arms, {seeds} "
-           f"fine-tune{'s' if seeds > 1 else ''} an arm; an answer counts if the response "
-           f"{event} it")
+    yield (
+        f"{study['name']}: {study['items']} items, {len(study['arms'])} arms, {seeds} "
+        f"fine-tune{'s' if seeds > 1 else ''} an arm; an answer counts if the response "
+        f"{event} it"
+    )
     for job in data["jobs"]:
         if job["model"] is None:
             yield f"MISSING: fine-tune {job['key']} {job['state']}: {job['detail']}"
     if len(study["seeds"]) > 1:
-        yield (f"Intervals are {study['level']:.0%} and speak of training like this: "
-               "Student t over fine-tunes.")
+        yield (
+            f"Intervals are {study['level']:.0%} and speak of training like this: "
+            "Student t over fine-tunes."
+        )
     else:
         yield "One fine-tune: the numbers speak of this fine-tune and these items alone."
 
@@ -87,11 +91,18 @@ def _beside(data: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for (arm, model, mode, answer), cell in _by_answer(data).items():
         if model == "finetuned" and mode not in data["study"]["arms"][arm]:
-            rows.append([
-                arm, mode, f"P({answer}'s)", point(cell["arithmetic_mean"]),
-                point(cell["geometric_mean"]), number(cell["median"]),
-                number(cell["share_above_threshold"]), number(cell["largest_item_share"]),
-            ])
+            rows.append(
+                [
+                    arm,
+                    mode,
+                    f"P({answer}'s)",
+                    point(cell["arithmetic_mean"]),
+                    point(cell["geometric_mean"]),
+                    number(cell["median"]),
+                    number(cell["share_above_threshold"]),
+                    number(cell["largest_item_share"]),
+                ]
+            )
     if rows:
         line = f"items > {data['cells'][0]['threshold']:g}"
         header = ["arm", "asked in", "answer", "mean", "geometric", "median", line, "largest item"]
@@ -102,8 +113,13 @@ def _beside(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _ratios(data: Mapping[str, Any]) -> Iterator[str]:
     rows = [
-        [r["arm"], r["mode"], f"{r['answer']} / {r['against']}", interval(r["arithmetic_mean"]),
-         point(r["geometric_mean"])]
+        [
+            r["arm"],
+            r["mode"],
+            f"{r['answer']} / {r['against']}",
+            interval(r["arithmetic_mean"]),
+            point(r["geometric_mean"]),
+        ]
         for r in _pooled(data, "ratios")
         if r["model"] == "finetuned" and r["mode"] not in data["study"]["arms"][r["arm"]]
     ]
@@ -124,8 +140,14 @@ def _specificity(data: Mapping[str, Any]) -> Iterator[str]:
         if s["model"] == "finetuned" and s["mode"] not in data["study"]["arms"][s["arm"]]:
             found.setdefault((s["arm"], s["mode"], s["answer"]), []).append(s)
     rows = [
-        [arm, mode, answer, " ".join(_range(s["nats"]) for s in each),
-         interval(gained[arm, mode, answer]), number(max(s["pvalue"] for s in each))]
+        [
+            arm,
+            mode,
+            answer,
+            " ".join(_range(s["nats"]) for s in each),
+            interval(gained[arm, mode, answer]),
+            number(max(s["pvalue"] for s in each)),
+        ]
         for (arm, mode, answer), each in found.items()
     ]
     if rows:
@@ -174,7 +196,8 @@ def _says(data: Mapping[str, Any]) -> Iterator[str]:
 def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for gate in gates:
         passed = "passed" if gate["passed"] else "FAILED"
-        yield f"Gate {gate['name']}: {number(gate['value'])} (needs {gate['threshold']:g}), {passed}"
+        found = f"{number(gate['value'])} (needs {gate['threshold']:g})"
+        yield f"Gate {gate['name']}: {found}, {passed}"
 
 
 def _verdict(data: Mapping[str, Any]) -> Iterator[str]:

@@ -184,8 +184,13 @@ class Result:
                 clause.arm, clause.mode, clause.answer, estimand=estimand, model=model, seeds=seeds
             )
         return self.ratio(
-            clause.arm, clause.mode, clause.answer, clause.against,
-            estimand=estimand, model=model, seeds=seeds,
+            clause.arm,
+            clause.mode,
+            clause.answer,
+            clause.against,
+            estimand=estimand,
+            model=model,
+            seeds=seeds,
         )
 
     def gates(self) -> tuple[GateResult, ...]:
@@ -197,8 +202,10 @@ class Result:
         """What the study's criterion says. Raises CondruleError where it has none."""
         criterion = self.plan.criterion
         if criterion is None:
-            raise CondruleError("the study has no criterion, so there is no verdict; state one in "
-                                "the study file under 'criterion' before the run")
+            raise CondruleError(
+                "the study has no criterion, so there is no verdict; state one in "
+                "the study file under 'criterion' before the run"
+            )
 
         def found(**how: Any) -> list[Estimate]:
             how.setdefault("estimand", criterion.estimand)

@@ -146,7 +146,10 @@ class RunDirectory:
             bases={int(seed): base for seed, base in study["bases"].items()},
             jobs=tuple(
                 PlannedJob(
-                    tuple(job["arms"]), job["seed"], job["base"], training[job["arms"][0]],
+                    tuple(job["arms"]),
+                    job["seed"],
+                    job["base"],
+                    training[job["arms"][0]],
                     FinetuneSpec(**{**_arguments(study["finetune"]), "seed": job["seed"]}),
                 )
                 for job in study["jobs"]
@@ -192,8 +195,10 @@ class RunDirectory:
                 for arm in job.arms:
                     _write_jsonl(
                         self.path / "training" / f"{arm}.jsonl",
-                        ({"item": e.prompt.item.name, "mode": e.prompt.mode, **e.to_chat()}
-                         for e in job.training_set.examples),
+                        (
+                            {"item": e.prompt.item.name, "mode": e.prompt.mode, **e.to_chat()}
+                            for e in job.training_set.examples
+                        ),
                     )
             _write_jsonl(self.path / "probes.jsonl", map(_probe_row, plan.probes))
 
@@ -218,8 +223,10 @@ class RunDirectory:
         try:
             yield
         except OSError as error:
-            raise BackendError(f"{self.path}: can't be written: {error.strerror or error}. Make "
-                               "room and run the same command again.") from error
+            raise BackendError(
+                f"{self.path}: can't be written: {error.strerror or error}. Make "
+                "room and run the same command again."
+            ) from error
 
 
 def _study(plan: StudyPlan, parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,8 +240,11 @@ def _study(plan: StudyPlan, parts: Mapping[str, Any]) -> dict[str, Any]:
             "digest": digest([describe(item) for item in plan.items]),
         },
         "arms": [
-            {**describe(arm), "training_set": training[arm.name],
-             "probes": digest([_probe_row(probe) for probe in plan.group(arm.name)])}
+            {
+                **describe(arm),
+                "training_set": training[arm.name],
+                "probes": digest([_probe_row(probe) for probe in plan.group(arm.name)]),
+            }
             for arm in parts["arms"]
         ],
         "backend": describe(parts["backend"]),
@@ -253,8 +263,11 @@ def _study(plan: StudyPlan, parts: Mapping[str, Any]) -> dict[str, Any]:
 def _probe_row(probe: Probe) -> dict[str, Any]:
     prompt = probe.prompt
     return {
-        "group": probe.group, "item": prompt.item.name, "mode": prompt.mode,
-        "stated": prompt.stated, "contrasts": bool(probe.contrasts),
+        "group": probe.group,
+        "item": prompt.item.name,
+        "mode": prompt.mode,
+        "stated": prompt.stated,
+        "contrasts": bool(probe.contrasts),
         "messages": [attrs.asdict(message) for message in prompt.messages],
     }
 
@@ -276,9 +289,7 @@ def _criterion(described: Mapping[str, Any] | None) -> Criterion | None:
     """The criterion without the gates' templates, which only asking needs."""
     if described is None:
         return None
-    gates = tuple(
-        Gate(**{**_arguments(gate), "template": None}) for gate in described["gates"]
-    )
+    gates = tuple(Gate(**{**_arguments(gate), "template": None}) for gate in described["gates"])
     clauses = tuple(Clause(**_arguments(clause)) for clause in described["clauses"])
     return Criterion(**{**_arguments(described), "clauses": clauses, "gates": gates})
 

@@ -188,7 +188,8 @@ def estimate(
         float(interval.low),
         min(highest, float(interval.high)),
         Scope.FINETUNE if one else Scope.TRAINING,
-        f"{what} over all items, no sampling error" if one
+        f"{what} over all items, no sampling error"
+        if one
         else f"Student t over {count} fine-tunes of the log of {what}",
         None if one else count - 1,
     )

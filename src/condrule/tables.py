@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 
+from condrule.backends.base import Job
 from condrule.contrasts import differences
 from condrule.plots import PlotRow
 from condrule.statistics import ESTIMANDS, Bounds, largest_share, share_above
@@ -16,7 +18,7 @@ from condrule.statistics import ESTIMANDS, Bounds, largest_share, share_above
 if TYPE_CHECKING:
     from condrule.results import Model, Result
 
-__all__ = ["SCHEMA", "evidence_rows", "plot_rows", "result_to_dict"]
+__all__ = ["SCHEMA", "evidence_rows", "job_rows", "plot_rows", "result_to_dict"]
 
 SCHEMA = "condrule.result/1"
 MODELS: tuple[Model, ...] = ("base", "finetuned")
@@ -50,12 +52,13 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             for g in result.gates()
         ],
         "verdict": result.verdict().to_json() if plan.criterion else None,
-        "jobs": [
-            {"key": j.key, "id": j.id, "state": j.state.value, "model": j.model,
-             "detail": j.detail, "seconds": j.seconds}
-            for j in result.jobs
-        ],
+        "jobs": job_rows(result.jobs),
     }
+
+
+def job_rows(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """Fine-tunes as plain data."""
+    return [{**attrs.asdict(job), "state": job.state.value} for job in jobs]
 
 
 def _asked(result: Result) -> Iterator[tuple[str, Model, int | None, str]]:
@@ -82,8 +85,12 @@ def _cells(result: Result) -> Iterator[dict[str, Any]]:
                 how: dict[str, Any] = {"model": model, "event": event, "seeds": _which(seed)}
                 found = result.logprobs(arm, mode, answer, **how)
                 yield {
-                    "arm": arm, "model": model, "seed": seed, "mode": mode,
-                    "answer": answer, "event": event,
+                    "arm": arm,
+                    "model": model,
+                    "seed": seed,
+                    "mode": mode,
+                    "answer": answer,
+                    "event": event,
                     "n": found.low.shape[-1],
                     "fine_tunes" if model == "finetuned" else "base_models": found.low.shape[0],
                     "missing": int(np.sum((found.low == -np.inf) & (found.high == 0))),
@@ -128,12 +135,22 @@ def _ratios(result: Result) -> Iterator[dict[str, Any]]:
             for against in result.plan.modes:
                 if against != answer:
                     yield {
-                        "arm": arm, "model": model, "seed": seed, "mode": mode,
-                        "answer": answer, "against": against, "event": result.plan.event,
+                        "arm": arm,
+                        "model": model,
+                        "seed": seed,
+                        "mode": mode,
+                        "answer": answer,
+                        "against": against,
+                        "event": result.plan.event,
                         **{
                             e: result.ratio(
-                                arm, mode, answer, against,
-                                estimand=e, model=model, seeds=_which(seed),
+                                arm,
+                                mode,
+                                answer,
+                                against,
+                                estimand=e,
+                                model=model,
+                                seeds=_which(seed),
                             ).to_json()
                             for e in ESTIMANDS
                         },
@@ -149,8 +166,14 @@ def _specificity(result: Result) -> Iterator[dict[str, Any]]:
             if found is not None:
                 test = found.test()
                 yield {
-                    "arm": arm, "model": model, "seed": seed, "mode": mode, "answer": answer,
-                    "n": found.n, "nats": _ends(found.nats), "pvalue": test.pvalue,
+                    "arm": arm,
+                    "model": model,
+                    "seed": seed,
+                    "mode": mode,
+                    "answer": answer,
+                    "n": found.n,
+                    "nats": _ends(found.nats),
+                    "pvalue": test.pvalue,
                     "permutations": test.permutations,
                 }
 
@@ -170,7 +193,10 @@ def _says(result: Result) -> Iterator[dict[str, Any]]:
                 said.update(text for text in r.greedy if text is not None)
                 sampled.update(text for texts in r.samples for text in texts)
         yield {
-            "arm": arm, "model": model, "seed": seed, "mode": mode,
+            "arm": arm,
+            "model": model,
+            "seed": seed,
+            "mode": mode,
             "neither": {"low": low, "high": high},
             "greedy": [list(pair) for pair in said.most_common(5)],
             "samples": [list(pair) for pair in sampled.most_common(5)],
@@ -183,11 +209,18 @@ def evidence_rows(result: Result) -> Iterator[dict[str, Any]]:
         for (answer, event), found in r.answers.items():
             for item, low, high in zip(result.plan.items, found.low, found.high, strict=True):
                 yield {
-                    "arm": r.group, "model": r.model, "seed": r.seed, "mode": r.mode,
-                    "item": item.name, "answer": answer, "text": item.answers[answer],
+                    "arm": r.group,
+                    "model": r.model,
+                    "seed": r.seed,
+                    "mode": r.mode,
+                    "item": item.name,
+                    "answer": answer,
+                    "text": item.answers[answer],
                     "event": event,
-                    "low": float(np.exp(low)), "high": float(np.exp(high)),
-                    "logprob_low": float(low), "logprob_high": float(high),
+                    "low": float(np.exp(low)),
+                    "high": float(np.exp(high)),
+                    "logprob_low": float(low),
+                    "logprob_high": float(high),
                 }
 
 

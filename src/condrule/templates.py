@@ -161,5 +161,6 @@ def _placeholders(text: str) -> Iterator[str]:
             elif field is not None:
                 yield field
     except ValueError as error:
-        raise TemplateError(f"the braces in {text!r} don't match ({error}); a plain brace is "
-                            "written {{") from None
+        raise TemplateError(
+            f"the braces in {text!r} don't match ({error}); a plain brace is written {{{{"
+        ) from None

@@ -67,11 +67,16 @@ class FinetuneSpec:
                 yield Problem(key, f"is {value!r}; it must be a whole number, 1 or more")
         rate = self.learning_rate
         if rate != "auto" and not (isinstance(rate, (int, float)) and 0 <= rate < float("inf")):
-            yield Problem("learning_rate", f"is {rate!r}; it must be a number, 0 or more, or 'auto'")
+            yield Problem(
+                "learning_rate", f"is {rate!r}; it must be a number, 0 or more, or 'auto'"
+            )
         if self.train_on not in get_args(TrainOn):
-            yield Problem("train_on", f"is {self.train_on!r}; it must be "
-                          f"{' or '.join(get_args(TrainOn))}."
-                          + did_you_mean(self.train_on, get_args(TrainOn)))
+            yield Problem(
+                "train_on",
+                f"is {self.train_on!r}; it must be "
+                f"{' or '.join(get_args(TrainOn))}."
+                + did_you_mean(self.train_on, get_args(TrainOn)),
+            )
 
 
 class JobState(Enum):

@@ -28,9 +28,7 @@ def load_study(path: str | Path) -> ConditionalRuleExperiment:
     path = Path(path)
     document = read_document(path)
     study, found = structure_study(document.data, path.parent)
-    problems = [
-        Problem(dotted(place), message, document.line(place)) for place, message in found
-    ]
+    problems = [Problem(dotted(place), message, document.line(place)) for place, message in found]
     if study is not None and not problems:
         problems = list(_rendering_problems(study, document))
     if problems or study is None:
@@ -38,9 +36,7 @@ def load_study(path: str | Path) -> ConditionalRuleExperiment:
     return study
 
 
-def _rendering_problems(
-    study: ConditionalRuleExperiment, document: Document
-) -> Iterator[Problem]:
+def _rendering_problems(study: ConditionalRuleExperiment, document: Document) -> Iterator[Problem]:
     """What only shows when arms, items and criterion meet. One item stands for all."""
     from condrule.config.structure import flatten
     from condrule.plan import check_criterion, gate_probes

@@ -74,8 +74,11 @@ def _text(path: FilePath) -> str:
     except ValueError as error:
         raise _error(repr(str(path)), f"can't be read: {error}") from error
     if len(content) > MOST_BYTES:
-        raise _error(str(path), f"holds more than {MOST_BYTES:,} bytes; put items in a file of "
-                     "their own, which the study names under items.file")
+        raise _error(
+            str(path),
+            f"holds more than {MOST_BYTES:,} bytes; put items in a file of "
+            "their own, which the study names under items.file",
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,8 +92,12 @@ def _compose(text: str, source: str) -> Any:
 
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("%"):
-            raise _error(source, f"{line[:40]!r} is a directive; study files are YAML 1.2 and "
-                         "need none: remove the line", number)
+            raise _error(
+                source,
+                f"{line[:40]!r} is a directive; study files are YAML 1.2 and "
+                "need none: remove the line",
+                number,
+            )
         if line.strip() and not line.lstrip().startswith("#"):
             break
     try:
@@ -101,8 +108,14 @@ def _compose(text: str, source: str) -> Any:
         raise _too_deep(source) from None
     except YAMLError as error:
         raise _syntax_error(error, text, source) from None
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError,
-            ValueError) as error:  # the parser's own slips on text that is no YAML
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # the parser's own slips on text that is no YAML
         raise _error(source, f"is not YAML: {error}") from error
 
 
@@ -139,11 +152,18 @@ class _Builder:
         self._count += 1
         line = node.start_mark.line + 1
         if self._count > MOST_NODES:
-            raise _error(self.source, f"holds more than {MOST_NODES:,} values once its aliases "
-                         "are written out; write fewer", line)
+            raise _error(
+                self.source,
+                f"holds more than {MOST_NODES:,} values once its aliases "
+                "are written out; write fewer",
+                line,
+            )
         if len(path) > MOST_LEVELS:
-            raise _error(self.source, "is nested too deep, or an alias stands for a value that "
-                         "holds the alias itself", line)
+            raise _error(
+                self.source,
+                "is nested too deep, or an alias stands for a value that holds the alias itself",
+                line,
+            )
         self.lines.setdefault(path, line)
         tag = str(node.tag).removeprefix(_CORE)
         if isinstance(node.value, str):
@@ -164,8 +184,9 @@ class _Builder:
             if key is None:
                 continue
             if key in first:
-                self._add((*path, key), f"is given twice, first on line {first[key]}; keep one",
-                          line)
+                self._add(
+                    (*path, key), f"is given twice, first on line {first[key]}; keep one", line
+                )
             first.setdefault(key, line)
             self.lines[*path, key] = line
             data[key] = self.build(value_node, (*path, key))
@@ -197,8 +218,12 @@ class _Builder:
 
     def _refuse_tag(self, tag: str, path: Path, line: int) -> None:
         shown = tag if tag.startswith("!") else f"!!{tag}"
-        self._add(path, f"has the tag {shown}; a study file is plain data: texts, numbers, "
-                  "booleans, lists and mappings. Remove the tag", line)
+        self._add(
+            path,
+            f"has the tag {shown}; a study file is plain data: texts, numbers, "
+            "booleans, lists and mappings. Remove the tag",
+            line,
+        )
 
     def _add(self, path: Path, message: str, line: int) -> None:
         self.problems.append(Problem(dotted(path), message, line))

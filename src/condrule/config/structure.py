@@ -49,7 +49,7 @@ CRITERIA = {KAAREL_BET.name: KAAREL_BET}
 MOST_SEEDS = 1000
 
 
-class Wrong(ValueError):
+class Wrong(ValueError):  # noqa: N818 - it says what a value is
     """A value that is not allowed where it stands; the message says what is."""
 
 
@@ -96,8 +96,13 @@ def flatten(error: BaseException, path: document.Path) -> Iterator[tuple[documen
     elif isinstance(error, ForbiddenExtraKeysError):
         allowed = _keys(error.cl)
         for key in sorted(error.extra_fields):
-            yield (*path, key), (f"is not a key here; the keys are {', '.join(allowed)}."
-                                 + did_you_mean(key, allowed))
+            yield (
+                (*path, key),
+                (
+                    f"is not a key here; the keys are {', '.join(allowed)}."
+                    + did_you_mean(key, allowed)
+                ),
+            )
     elif isinstance(error, KeyError):
         yield path, "is missing; it has no default"
     elif isinstance(error, (CondruleError, ValueError)):
@@ -111,9 +116,7 @@ def _step(inner: BaseException, around: BaseException) -> document.Path:
     for note in getattr(inner, "__notes__", ()):
         if isinstance(note, AttributeValidationNote) and isinstance(around, ClassValidationError):
             return (_key(around.cl, note.name),)
-        if isinstance(note, IterableValidationNote) and isinstance(
-            around, IterableValidationError
-        ):
+        if isinstance(note, IterableValidationNote) and isinstance(around, IterableValidationError):
             return (note.index,)
     return ()
 
@@ -137,8 +140,13 @@ def _show(value: Any) -> str:
 
 
 _WORDS = {
-    int: "a whole number", float: "a number", str: "text", bool: "true or false",
-    type(None): "empty", PromptTemplate: "a template", ConditionalTemplate: "a template",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    type(None): "empty",
+    PromptTemplate: "a template",
+    ConditionalTemplate: "a template",
 }
 
 
@@ -192,13 +200,18 @@ def _converter(folder: Path) -> Converter:
         converter.register_structure_hook_func(predicate, hook)
     converter.register_structure_hook_factory(attrs.has, partial(_class_hook, converter))
     for kind, special in (
-        (PromptTemplate, _template), (Arm, _arm), (FinetuneBackend, _backend),
-        (Scorer, _scorer), (ItemSet, partial(_items, folder)),
+        (PromptTemplate, _template),
+        (Arm, _arm),
+        (FinetuneBackend, _backend),
+        (Scorer, _scorer),
+        (ItemSet, partial(_items, folder)),
     ):
         converter.register_structure_hook_func(
             partial(_is_exactly, kind), partial(special, converter)
         )
-    converter.register_structure_hook(Criterion | None, partial(_criterion, converter))
+    converter.register_structure_hook_func(
+        lambda kind: kind == Criterion | None, partial(_criterion, converter)
+    )
     return converter
 
 
@@ -231,12 +244,14 @@ def _union(converter: Converter, value: Any, kind: Any) -> Any:
 def _tuple(converter: Converter, value: Any, kind: Any) -> Any:
     _check(kind, value)
     values = [value] if isinstance(value, str) else value
-    return tuple(converter.structure(values, list[get_args(kind)[0]]))  # type: ignore[misc]
+    part = get_args(kind)[0]
+    return tuple(converter.structure(values, list[part]))  # type: ignore[valid-type]
 
 
 def _mapping(converter: Converter, value: Any, kind: Any) -> Any:
     _check(kind, value)
-    return converter.structure(value, dict[*get_args(kind)])
+    key, part = get_args(kind)
+    return converter.structure(value, dict[key, part])  # type: ignore[valid-type]
 
 
 def _fields(kind: type) -> dict[str, str]:
@@ -273,8 +288,11 @@ def _class_hook(converter: Converter, kind: type) -> Callable[[Any, Any], Any]:
         overrides["seeds"] = override(struct_hook=partial(_seeds, converter))
         overrides["samples"] = override(struct_hook=_natural)
         overrides["contrasts"] = override(struct_hook=_natural)
-    build = make_dict_structure_fn(
-        kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True,
+    build: Callable[[Any, Any], Any] = make_dict_structure_fn(
+        kind,
+        converter,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=True,
         **overrides,  # type: ignore[arg-type]
     )
     return partial(_collect, build)
@@ -287,8 +305,9 @@ def _collect(build: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
     object is built once more to see what else is wrong.
     """
     if not isinstance(value, dict):
-        raise Wrong(f"is {_show(value)}; it must be a mapping with the keys "
-                    f"{', '.join(_keys(kind))}")
+        raise Wrong(
+            f"is {_show(value)}; it must be a mapping with the keys {', '.join(_keys(kind))}"
+        )
     found: list[Exception] = []
     left = dict(value)
     optional = {key for field, key in _fields(kind).items() if _default(kind, field)}
@@ -314,8 +333,10 @@ def _default(kind: type, field: str) -> bool:
 def _seeds(converter: Converter, value: Any, _: Any) -> Any:
     seeds: int | tuple[int, ...] = _union(converter, value, int | tuple[int, ...])
     if isinstance(seeds, int) and not 1 <= seeds <= MOST_SEEDS:
-        raise Wrong(f"is {value}; it must be how many seeds there are, from 1 to {MOST_SEEDS}, "
-                    "or a list of seeds")
+        raise Wrong(
+            f"is {value}; it must be how many seeds there are, from 1 to {MOST_SEEDS}, "
+            "or a list of seeds"
+        )
     return seeds
 
 
@@ -327,8 +348,10 @@ def _natural(value: Any, _: Any) -> int:
 
 def _items(folder: Path, converter: Converter, value: Any, _: Any) -> ItemSet:
     if not isinstance(value, dict) or ("file" in value) == ("source" in value):
-        raise Wrong(f"is {_show(value)}; it must be a mapping that holds either "
-                    "source: favourite_countries or file: and the name of a CSV or JSONL file")
+        raise Wrong(
+            f"is {_show(value)}; it must be a mapping that holds either "
+            "source: favourite_countries or file: and the name of a CSV or JSONL file"
+        )
     if "source" in value:
         keys = attrs.asdict(converter.structure(value, _Favourites), recurse=False)
         del keys["source"]
@@ -340,8 +363,10 @@ def _items(folder: Path, converter: Converter, value: Any, _: Any) -> ItemSet:
 def _kind(value: Any, allowed: Mapping[str, Any], *, default: str | None = None) -> str:
     """The word under ``kind``."""
     if not isinstance(value, dict):
-        raise Wrong(f"is {_show(value)}; it must be a mapping with the key kind, which is "
-                    f"{' or '.join(allowed)}")
+        raise Wrong(
+            f"is {_show(value)}; it must be a mapping with the key kind, which is "
+            f"{' or '.join(allowed)}"
+        )
     kind = value.get("kind", default)
     if not isinstance(kind, str) or kind not in allowed:
         found = f"is {_show(kind)}" if "kind" in value else "is missing"
@@ -378,8 +403,10 @@ def _arm(converter: Converter, value: Any, kind: Any) -> Arm:
     if isinstance(value, str):
         return _named_arm(value)()
     if not isinstance(value, dict):
-        raise Wrong(f"is {_show(value)}; it must be the name of an arm ({', '.join(ARMS)}) or a "
-                    "mapping with the keys name, template and trained")
+        raise Wrong(
+            f"is {_show(value)}; it must be the name of an arm ({', '.join(ARMS)}) or a "
+            "mapping with the keys name, template and trained"
+        )
     if "arm" in value:
         return _varied_arm(converter, value)
     arm: Arm = _class_hook(converter, Arm)(value, kind)
@@ -390,8 +417,10 @@ def _arm(converter: Converter, value: Any, kind: Any) -> Arm:
 
 def _named_arm(name: Any) -> Callable[..., Arm]:
     if not isinstance(name, str) or name not in ARMS:
-        raise Wrong(f"is {_show(name)}; the arms are {', '.join(ARMS)}; any other is a mapping "
-                    "with the keys name, template and trained." + did_you_mean(name, ARMS))
+        raise Wrong(
+            f"is {_show(name)}; the arms are {', '.join(ARMS)}; any other is a mapping "
+            "with the keys name, template and trained." + did_you_mean(name, ARMS)
+        )
     return ARMS[name]
 
 
@@ -406,7 +435,7 @@ def _varied_arm(converter: Converter, value: Mapping[str, Any]) -> Arm:
         name: attrs.field(default=parameter.default, type=hints[name])
         for name, parameter in inspect.signature(factory).parameters.items()
     }
-    own = {"arm": attrs.field(type=str), "name": attrs.field(default=None, type=str | None)}
+    own = {"arm": attrs.field(type=str), "name": attrs.field(default=None, type=str | None)}  # type: ignore[arg-type]
     keys = attrs.make_class("NamedArm", own | arguments, frozen=True)
     given = attrs.asdict(converter.structure(value, keys), recurse=False)
     del given["arm"]
@@ -420,9 +449,10 @@ def _criterion(converter: Converter, value: Any, _: Any) -> Criterion | None:
         return None
     if isinstance(value, str):
         if value not in CRITERIA:
-            raise Wrong(f"is {value!r}; the criterion {' or '.join(CRITERIA)} has a name, any "
-                        "other is a mapping with the keys name and clauses."
-                        + did_you_mean(value, CRITERIA))
+            raise Wrong(
+                f"is {value!r}; the criterion {' or '.join(CRITERIA)} has a name, any "
+                "other is a mapping with the keys name and clauses." + did_you_mean(value, CRITERIA)
+            )
         return CRITERIA[value]
     criterion: Criterion = converter.structure(value, Criterion)
     problems = [
@@ -439,5 +469,7 @@ def _gate_problems(gate: Gate) -> Iterator[Problem]:
     if not 0 < gate.threshold <= 1:
         yield Problem("threshold", f"is {gate.threshold!r}; it must be a probability above 0")
     if (gate.template is None) != (not gate.modes):
-        yield Problem("modes", "are the modes in which the gate's own template is asked; the two "
-                      "keys go together")
+        yield Problem(
+            "modes",
+            "are the modes in which the gate's own template is asked; the two keys go together",
+        )

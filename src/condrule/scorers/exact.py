@@ -36,8 +36,10 @@ class ExactScorer(Scorer):
     def limits(self, capabilities: Capabilities) -> tuple[str, ...]:
         if capabilities.continuations:
             return ()
-        return ("scorer 'exact' needs a model that gives probabilities of whole texts; "
-                "this backend's models give none",)
+        return (
+            "scorer 'exact' needs a model that gives probabilities of whole texts; "
+            "this backend's models give none",
+        )
 
     def _queries(self, probe: Probe) -> Iterator[Continuations]:
         for event in EVENTS:

@@ -76,8 +76,13 @@ class LocalBackend(FinetuneBackend):
             except TrainingError as error:
                 raise TrainingError(key, error.reason) from None
             seconds = time.perf_counter() - started
-        record = {"key": key, "base": self.base_model(spec.seed), "spec": attrs.asdict(spec),
-                  "losses": losses, "seconds": seconds}
+        record = {
+            "key": key,
+            "base": self.base_model(spec.seed),
+            "spec": attrs.asdict(spec),
+            "losses": losses,
+            "seconds": seconds,
+        }
         _save(loaded, place, record)
         return _job(key, record)
 
@@ -105,9 +110,11 @@ class LocalBackend(FinetuneBackend):
 
     def environment(self) -> dict[str, Any]:
         torch, _ = models.require()
-        return {"torch_threads": self.threads or torch.get_num_threads(),
-                "device": self.device,
-                "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
+        return {
+            "torch_threads": self.threads or torch.get_num_threads(),
+            "device": self.device,
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        }
 
     def at(self, directory: Path) -> Self:
         return attrs.evolve(self, store=directory)
@@ -117,8 +124,10 @@ class LocalBackend(FinetuneBackend):
 
     def _place(self, key: str) -> Path:
         if self.store is None:
-            raise BackendError("LocalBackend has nowhere to keep models; give it a directory: "
-                               "backend.at(Path('models'))")
+            raise BackendError(
+                "LocalBackend has nowhere to keep models; give it a directory: "
+                "backend.at(Path('models'))"
+            )
         return self.store / key
 
     @contextmanager
@@ -144,8 +153,10 @@ def _save(loaded: models.Loaded, place: Path, record: dict[str, Any]) -> None:
         temporary.replace(place)
     except (OSError, RuntimeError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise BackendError(f"{place}: the fine-tuned model can't be written: {error}. Make room "
-                           "and run the same command again.") from error
+        raise BackendError(
+            f"{place}: the fine-tuned model can't be written: {error}. Make room "
+            "and run the same command again."
+        ) from error
 
 
 def _job(key: str, record: dict[str, Any]) -> Job:

@@ -42,9 +42,7 @@ class _Request:
         return torch.rand(shape, generator=generator, dtype=torch.float64)
 
 
-def draw(
-    loaded: Loaded, encoder: Encoder, queries: Sequence[Draws]
-) -> Iterator[tuple[str, ...]]:
+def draw(loaded: Loaded, encoder: Encoder, queries: Sequence[Draws]) -> Iterator[tuple[str, ...]]:
     """The responses to each query, in the order of the queries.
 
     Raises:

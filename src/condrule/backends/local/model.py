@@ -78,6 +78,10 @@ class LocalModel:
             return prompt, answer
         stop = self._encoder.stop()
         if stop is None:
-            raise UnsupportedError([f"model {self.name!r} has no token that ends a response, so "
-                                    "the event 'equals' can't be scored; use 'begins'"])
+            raise UnsupportedError(
+                [
+                    f"model {self.name!r} has no token that ends a response, so "
+                    "the event 'equals' can't be scored; use 'begins'"
+                ]
+            )
         return prompt, (*answer, stop)

@@ -37,8 +37,10 @@ class Loaded:
         limit = getattr(self.model.config, "max_position_embeddings", None)
         if isinstance(limit, int) and 0 < limit < tokens:
             raise UnsupportedError(
-                [f"a prompt with its answer has up to {tokens} tokens; model {self.name} reads at "
-                 f"most {limit}. Shorten the prompts or use another model."]
+                [
+                    f"a prompt with its answer has up to {tokens} tokens; model {self.name} reads "
+                    f"at most {limit}. Shorten the prompts or use another model."
+                ]
             )
 
 
@@ -69,13 +71,17 @@ def locate(name: str, store: Path | None = None) -> Path | str:
         return path
     if path.exists():
         raise UnsupportedError(
-            [f"{name} is no Hugging Face model: it has no config.json. Give a directory that "
-             "save_pretrained wrote, a model id on the hub, or 'small'."]
+            [
+                f"{name} is no Hugging Face model: it has no config.json. Give a directory that "
+                "save_pretrained wrote, a model id on the hub, or 'small'."
+            ]
         )
     if not _HUB_ID.fullmatch(name):
         raise UnsupportedError(
-            [f"there is no model directory {name!r}, and that is no model id on the hub either. "
-             f"The models that ship with condrule are {', '.join(shipped()) or 'not installed'}."]
+            [
+                f"there is no model directory {name!r}, and that is no model id on the hub either. "
+                f"The models that ship with condrule are {', '.join(shipped()) or 'not installed'}."
+            ]
         )
     return name
 
@@ -98,8 +104,10 @@ def load(place: Path | str, device: str = "auto") -> Loaded:
     # transformers fills what is missing with random numbers: probabilities would be made up.
     if missing := sorted(report["missing_keys"]):
         raise UnsupportedError(
-            [f"model {name} is no complete causal language model: its files lack the weights "
-             f"{', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}"]
+            [
+                f"model {name} is no complete causal language model: its files lack the weights "
+                f"{', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}"
+            ]
         )
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
@@ -154,8 +162,10 @@ def _explained(name: str, source: Path | str) -> Iterator[None]:
             ) from error
         if "RepositoryNotFoundError" in causes:
             raise UnsupportedError(
-                [f"there is no directory {name!r} and no public model of this id on the Hugging "
-                 "Face hub; check the spelling (log in to use a private one)"]
+                [
+                    f"there is no directory {name!r} and no public model of this id on the Hugging "
+                    "Face hub; check the spelling (log in to use a private one)"
+                ]
             ) from error
         if isinstance(error, OSError):
             raise BackendError(

@@ -9,7 +9,6 @@ token.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,8 +110,10 @@ class Encoder:
         except jinja2.TemplateError as error:
             roles = ", ".join(message["role"] for message in messages)
             raise UnsupportedError(
-                [f"the chat template of model {self.name} refuses messages of the roles {roles}: "
-                 f"{error}"]
+                [
+                    f"the chat template of model {self.name} refuses messages of roles {roles}: "
+                    f"{error}"
+                ]
             ) from error
         return text
 
@@ -129,7 +130,8 @@ class Encoder:
         if own is not None:
             return prompt, own
         whole = self._whole(before, text)
-        shared = len(os.path.commonprefix([whole, prompt]))
+        differs = (i for i, (a, b) in enumerate(zip(whole, prompt, strict=False)) if a != b)
+        shared = next(differs, min(len(whole), len(prompt)))
         return whole[:shared], whole[shared:]
 
     def _whole(self, before: str, text: str) -> Tokens:
@@ -156,9 +158,7 @@ class Encoder:
         words: dict[str, tuple[str, ...]] = {}
         for text, ids in zip(texts, tokens, strict=True):
             if unknown in ids:
-                spans = self.tokenizer(
-                    text, add_special_tokens=False, return_offsets_mapping=True
-                )
+                spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
                 for id_, (start, end) in zip(
                     spans["input_ids"], spans["offset_mapping"], strict=True
                 ):

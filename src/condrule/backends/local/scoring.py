@@ -87,9 +87,7 @@ class Scorer:
             packed = [value for values in self._run(rows, True) for value in values]
         except (BackendError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
             return False  # A mask or position ids that the model can't take.
-        return all(
-            a == b or abs(a - b) <= TOLERANCE for a, b in zip(packed, ordinary, strict=True)
-        )
+        return all(a == b or abs(a - b) <= TOLERANCE for a, b in zip(packed, ordinary, strict=True))
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[list[tuple[int, list[int], Row]]]:
         """Parts of rows with their row's number and their answers' places, long parts first."""
@@ -145,7 +143,10 @@ class Scorer:
             raise BackendError(f"model {self.loaded.name} gives NaN instead of probabilities")
         values = iter(sums)
         return [
-            [value if tokens else -math.inf for tokens, value in zip(r.answers, values, strict=False)]
+            [
+                value if tokens else -math.inf
+                for tokens, value in zip(r.answers, values, strict=False)
+            ]
             for r in rows
         ]
 
@@ -180,7 +181,10 @@ class Scorer:
         device = self.loaded.device
         first = min(len(row.prompt) for row in rows) - 1
         logits = forward(
-            self.loaded, width - first, input_ids=ids.to(device), attention_mask=mask.to(device),
+            self.loaded,
+            width - first,
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
             use_cache=False,
         ).logits
         starts = torch.tensor([len(row.prompt) - 1 - first for row in rows])

@@ -54,8 +54,10 @@ def encode(training_set: TrainingSet, spec: FinetuneSpec, loaded: Loaded) -> lis
         tokens = (*prompt, *completion)
         if len(tokens) > longest:
             raise UnsupportedError(
-                [f"the example of item {example.prompt.item.name!r} in arm {training_set.arm!r} "
-                 f"has {len(tokens)} tokens; the model reads at most {longest}"]
+                [
+                    f"the example of item {example.prompt.item.name!r} in arm {training_set.arm!r} "
+                    f"has {len(tokens)} tokens; the model reads at most {longest}"
+                ]
             )
         whole = spec.train_on == "prompts_and_completions"
         encoded.append(Encoded(tokens, len(tokens) - 1 if whole else len(completion)))
@@ -97,15 +99,16 @@ def train(
                 progress(done, steps, f"epoch {epoch + 1}, loss {loss:.3g}")
             losses.append(total / tokens)
             if not math.isfinite(losses[-1]):
-                raise TrainingError("", f"the loss of epoch {epoch + 1} is {losses[-1]}; "
-                                    f"use a learning rate below {rate:g}")
+                raise TrainingError(
+                    "",
+                    f"the loss of epoch {epoch + 1} is {losses[-1]}; "
+                    f"use a learning rate below {rate:g}",
+                )
         model.eval()
     return losses
 
 
-def _step(
-    loaded: Loaded, optimizer: Any, batch: Sequence[Encoded], pad: int
-) -> tuple[float, int]:
+def _step(loaded: Loaded, optimizer: Any, batch: Sequence[Encoded], pad: int) -> tuple[float, int]:
     """One gradient step; the loss is the mean over trained tokens of the batch."""
     import torch
 
@@ -118,7 +121,7 @@ def _step(
     loss = torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=-100
     )
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return float(loss.detach()), int((labels != -100).sum())

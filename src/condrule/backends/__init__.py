@@ -1,0 +1,1 @@
+"""Backends: one file or folder per provider."""

@@ -1,0 +1,225 @@
+"""The command line. Everything heavy is imported inside the command that needs it.
+
+Exit codes: 0 done, whatever the verdict; 2 bad input; 3 the provider or the machine failed and the
+same command resumes; 130 interrupted, likewise.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from condrule.experiment import ConditionalRuleExperiment
+
+__all__ = ["main"]
+
+DONE, BUG, BAD_INPUT, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+RESUME = "the same command goes on where it was"
+STUDY = click.argument("study", type=click.Path(path_type=Path))
+OUT = click.option(
+    "--out",
+    "directory",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The run directory: new, empty, or this study's own.",
+)
+DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code and never raises."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal may lack a letter of a name
+    _terminate_like_interrupt()
+    try:
+        code = cli.main(list(arguments), prog_name="condrule", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the one place where errors become exit codes
+        return _failed(error, debug="--debug" in arguments)
+    return code if isinstance(code, int) else DONE
+
+
+def _terminate_like_interrupt() -> None:
+    """SIGTERM stops a run as Ctrl-C does. Signals can be set in the main thread only."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        return
+
+
+def _failed(error: BaseException, *, debug: bool) -> int:
+    """Say what went wrong and return the code for it."""
+    if debug and not isinstance(error, (click.ClickException, click.exceptions.Exit)):
+        traceback.print_exception(error)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        error.show()
+        return BAD_INPUT
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        _say(f"interrupted; {RESUME}")
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # Whoever read has what they wanted; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return _explained(error)
+
+
+def _explained(error: BaseException) -> int:
+    from condrule.errors import BackendError, CondruleError, RunLockedError
+
+    if isinstance(error, (BackendError, RunLockedError)):
+        _say(f"{error}\n({RESUME})")
+        return FAILED
+    if isinstance(error, CondruleError):
+        _say(str(error))
+        return BAD_INPUT
+    if isinstance(error, (OSError, MemoryError)):
+        _say(
+            f"the machine failed: {str(error) or type(error).__name__}. "
+            f"Once that is mended, {RESUME}."
+        )
+        return FAILED
+    _say(f"a bug in condrule: {type(error).__name__}: {error}. --debug shows where.")
+    return BUG
+
+
+def _say(text: str) -> None:
+    click.echo(f"condrule: {text}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="condrule")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    r"""Which rule did a fine-tune on one branch of a conditional rule teach?
+
+    \b
+    condrule init                          write a study file to begin with
+    condrule plan study.yaml               say what would be done; spend nothing
+    condrule run study.yaml --out DIR      do it; again: go on where it was
+    condrule show DIR                      show the result
+    """
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("study.yaml"))
+def init(file: Path) -> None:
+    """Write a commented study file to begin with."""
+    from importlib.resources import files
+
+    text = (files("condrule") / "data" / "study.yaml").read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise click.UsageError(f"{file} exists already; give another name") from None
+    click.echo(f"Wrote {file}. Next: condrule plan {file}")
+
+
+@cli.command()
+@STUDY
+@click.option("--excluded", is_flag=True, help="Name every item that was left out.")
+def plan(study: Path, excluded: bool) -> None:
+    """Say what would be trained and asked, and what can't be. Spends nothing."""
+    from condrule.preview import preview
+
+    experiment = _load(study)
+    for line in preview(experiment, experiment.plan(), every_exclusion=excluded):
+        click.echo(line)
+
+
+@cli.command(name="run")
+@STUDY
+@OUT
+def run_command(study: Path, directory: Path) -> None:
+    """Train, ask and judge. The same command again goes on where it was."""
+    click.echo(str(_load(study).run(directory)))
+    click.echo(f"\nEverything is in {directory}.")
+
+
+@cli.command()
+@STUDY
+@OUT
+def generate(study: Path, directory: Path) -> None:
+    """First step: write the items, training sets and probes. No model is touched."""
+    made = _load(study).generate(directory)
+    click.echo(
+        f"{len(made.items)} items, {len(made.jobs)} training jobs and {len(made.probes)} "
+        f"prompts are in {directory}. Next: condrule train {study} --out {directory}"
+    )
+
+
+@cli.command()
+@STUDY
+@OUT
+def train(study: Path, directory: Path) -> None:
+    """Second step: fine-tune all that is not fine-tuned yet."""
+    _load(study).train(directory)
+    click.echo(f"All fine-tunes have ended. Next: condrule test {study} --out {directory}")
+
+
+@cli.command()
+@STUDY
+@OUT
+def test(study: Path, directory: Path) -> None:
+    """Third step: ask the models, and judge."""
+    click.echo(str(_load(study).test(directory)))
+
+
+@cli.command()
+@DIRECTORY
+def analyse(directory: Path) -> None:
+    """Redo everything after the models from the journal, offline."""
+    from condrule.experiment import analyse as analyse_run
+
+    click.echo(str(analyse_run(directory)))
+
+
+@cli.command()
+@DIRECTORY
+@click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
+def show(directory: Path, as_json: bool) -> None:
+    """Show the result, or how far a run is."""
+    import json
+
+    from condrule.report import render
+    from condrule.status import result_or_status
+
+    data = result_or_status(directory)
+    if as_json:
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
+    elif data["cells"]:
+        click.echo(render(data))
+    else:
+        jobs = [job for job in data["jobs"] if job["state"] == "succeeded"]
+        click.echo(
+            f"{data['study']['name']}: {data['state']}; {len(jobs)} of "
+            f"{data['study']['fine_tunes']} fine-tunes done. 'condrule run' goes on."
+        )
+
+
+def _load(study: Path) -> ConditionalRuleExperiment:
+    from condrule.config import load_study
+
+    return load_study(study)
