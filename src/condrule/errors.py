@@ -1,18 +1,18 @@
-"""Every error condrule raises on purpose.
+"""Every error condrule raises on purpose::
 
-CondruleError
-├── ConfigError(ValueError)            a study file or an argument is wrong; carries every problem
-├── ItemError(ValueError)              items can't be read or used
-├── TemplateError(ValueError)          a prompt template can't be rendered
-├── UnreadableError(ValueError)        a model has no token for some words
-├── UnsupportedError(ValueError)       the backend can't do what the study asks
-├── MissingExtraError(ImportError)     an optional dependency is not installed
-├── RunError(RuntimeError)             a run directory can't be used
-│   ├── RunLockedError                 another process is writing to it
-│   ├── StudyChangedError              it holds another study
-│   └── JournalError                   its journal is damaged
-└── BackendError(RuntimeError)         the provider or the machine failed; the same command resumes
-    └── TrainingError                  a fine-tune ended without a model
+    CondruleError
+    ├── ConfigError(ValueError)            a study file or an argument is wrong
+    ├── ItemError(ValueError)              items can't be read or used
+    ├── TemplateError(ValueError)          a prompt template can't be rendered
+    ├── UnreadableError(ValueError)        a model has no token for some words
+    ├── UnsupportedError(ValueError)       the backend can't do what the study asks
+    ├── MissingExtraError(ImportError)     an optional dependency is not installed
+    ├── RunError(RuntimeError)             a run directory can't be used
+    │   ├── RunLockedError                 another process is writing to it
+    │   ├── StudyChangedError              it holds another study
+    │   └── JournalError                   its journal is damaged
+    └── BackendError(RuntimeError)         the provider or machine failed; resume
+        └── TrainingError                  a fine-tune ended without a model
 
 Bad input inherits ``ValueError``; what may succeed when tried again inherits ``RuntimeError``.
 """
