@@ -107,7 +107,7 @@ def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with Journal(path) as journal:
         journal._file.close()
-        journal._file = Path("/dev/full").open("ab")
+        journal._file = Path("/dev/full").open("ab", buffering=0)
         with pytest.raises(BackendError, match="make room and run the same command again"):
             journal.intent("k")
         journal._file = path.open("ab")

@@ -1,4 +1,6 @@
-"""Every error condrule raises on purpose::
+"""Every error condrule raises on purpose.
+
+::
 
     CondruleError
     ├── ConfigError(ValueError)            a study file or an argument is wrong

@@ -13,7 +13,14 @@ from typing import Any, Self
 import attrs
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import Capabilities, FinetuneBackend, FinetuneSpec, Job, JobState
+from condrule.backends.base import (
+    Capabilities,
+    FinetuneBackend,
+    FinetuneSpec,
+    Job,
+    JobState,
+    LanguageModel,
+)
 from condrule.backends.local import models, reading
 from condrule.backends.local.model import CAPABILITIES, LocalModel
 from condrule.backends.local.prompts import Encoder
@@ -90,7 +97,7 @@ class LocalBackend(FinetuneBackend):
         path = self._place(key) / "job.json"
         return _job(key, json.loads(path.read_text())) if path.exists() else None
 
-    def model(self, name: str) -> LocalModel:
+    def model(self, name: str) -> LanguageModel:
         with self._threads():
             loaded = models.load(models.locate(name, self.store), self.device)
         return LocalModel(name, loaded, self.batch_tokens)
