@@ -104,13 +104,11 @@ def test_the_first_answer_to_a_query_stands(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
     """What was recorded stays, and the error says what to do."""
-    path = tmp_path / "j"
-    with Journal(path) as journal:
+    with Journal(tmp_path / "j") as journal:
         journal._file.close()
-        journal._file = Path("/dev/full").open("ab", buffering=0)
+        journal._file = Path("/dev/full").open("ab", buffering=0)  # type: ignore[assignment]
         with pytest.raises(BackendError, match="make room and run the same command again"):
             journal.intent("k")
-        journal._file = path.open("ab")
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

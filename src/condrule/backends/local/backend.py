@@ -154,8 +154,9 @@ def _save(loaded: models.Loaded, place: Path, record: dict[str, Any]) -> None:
     temporary = place.with_name(f".{place.name}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        loaded.model.save_pretrained(temporary)
-        loaded.tokenizer.save_pretrained(temporary)
+        with models.quietly(models.require()[1], on_disk=True):
+            loaded.model.save_pretrained(temporary)
+            loaded.tokenizer.save_pretrained(temporary)
         (temporary / "job.json").write_text(json.dumps(record, indent=1))
         temporary.replace(place)
     except (OSError, RuntimeError) as error:

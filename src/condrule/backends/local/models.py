@@ -96,7 +96,7 @@ def load(place: Path | str, device: str = "auto") -> Loaded:
     """
     torch, transformers = require()
     name = place.name if isinstance(place, Path) else place
-    with _quietly(transformers, isinstance(place, Path)), _explained(name, place):
+    with quietly(transformers, isinstance(place, Path)), _explained(name, place):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(place), trust_remote_code=False)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             str(place), dtype=torch.float32, trust_remote_code=False, output_loading_info=True
@@ -133,7 +133,7 @@ def require() -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def _quietly(transformers: Any, on_disk: bool) -> Iterator[None]:
+def quietly(transformers: Any, on_disk: bool) -> Iterator[None]:
     """Keep transformers from talking; a download may show its progress."""
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()

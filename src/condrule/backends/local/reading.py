@@ -31,7 +31,7 @@ class VocabularyReader:
             encoding = tokenizer.encode(text, add_special_tokens=False)
             for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
                 if token == unknown:
-                    words[text[start:end]] = None
+                    words[text[start:end].strip()] = None
         return tuple(words)
 
     def familiar(self, name: str) -> str | None:
