@@ -22,7 +22,7 @@ __all__ = ["Encoder", "Tokens"]
 Tokens = tuple[int, ...]
 
 # Longer than any piece of text that a tokenizer merges into one token across a word's end.
-_TAIL = 32
+_TAIL = 16
 _MARKER = "Marker"
 
 
