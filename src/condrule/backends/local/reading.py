@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from condrule.backends.local.models import card, locate
+from condrule.errors import MissingExtraError
 
 __all__ = ["VocabularyReader", "reader"]
 
@@ -58,8 +59,10 @@ def _tokenizer(place: Path) -> tuple[Any, int] | None:
     if not path.exists():
         return None
     model = json.loads(path.read_text(encoding="utf-8"))["model"]
-    from tokenizers import Tokenizer
-
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise MissingExtraError("tokenizers", "local", "LocalBackend") from None
     tokenizer = Tokenizer.from_file(str(path))
     unknown = tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
     return None if unknown is None else (tokenizer, unknown)
