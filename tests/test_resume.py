@@ -37,8 +37,13 @@ def study(**changes: object) -> condrule.ConditionalRuleExperiment:
 def test_kill_9_at_every_journal_write(tmp_path: Path) -> None:
     """Killed before, within or after any append, the same command gives the same result."""
     script = Path(__file__).parent / "kill_every_write.py"
+    one_thread = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=one_thread,
     )
     assert done.stderr == ""
     kills = [json.loads(line) for line in done.stdout.splitlines()]
