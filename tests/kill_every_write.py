@@ -17,11 +17,11 @@ from typing import Any
 import attrs
 
 import condrule
-from condrule import experiment as experiment_module
 from condrule.arms import TrainingSet
 from condrule.backends.base import FinetuneSpec, Job, LanguageModel, Observation, Query
 from condrule.errors import MissingExtraError
 from condrule.journal import Journal, read_journal
+from condrule.progress import quiet
 from condrule.results import Result
 
 
@@ -106,7 +106,7 @@ def run_child(directory: Path, log: Path, number: int, when: str) -> bool:
     child = os.fork()
     if child == 0:
         Journal._append = killing(number, when)  # type: ignore[method-assign, assignment]
-        study(log).run(directory)
+        study(log).run(directory, watch=quiet)
         os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
@@ -125,9 +125,8 @@ def no_plot(self: Result, ax: Any = None) -> Any:
 def main(root: Path) -> None:
     """Kill at every append, in three ways, and report each."""
     Result.plot = no_plot  # type: ignore[method-assign]
-    experiment_module.terminal = experiment_module.quiet
     prepare(root / "whole")
-    study(root / "whole.log").run(root / "whole")
+    study(root / "whole.log").run(root / "whole", watch=quiet)
     expected = (root / "whole" / "result.json").read_text()
     number = 0
     killed = True
@@ -146,7 +145,7 @@ def report(directory: Path, log: Path, expected: str, where: str) -> None:
     seen = read_journal(directory / "journal.jsonl").seen
     recorded = {f"ask {model} {query}" for model, answers in seen.items() for query in answers}
     before = log.read_text().splitlines() if log.exists() else []
-    study(log).run(directory)
+    study(log).run(directory, watch=quiet)
     after = log.read_text().splitlines()[len(before) :]
     submissions = [line for line in before + after if line.startswith("submit")]
     print(
