@@ -124,6 +124,8 @@ class Arm:
 
     def check(self, items: Sequence[Item]) -> None:
         """Raise TemplateError where the arm trains a mode that the items have no answer for."""
+        if not self.trained:
+            raise TemplateError(f"arm {self.name!r} trains no mode; name at least one in 'trained'")
         for mode in self.trained:
             if mode not in items[0].answers:
                 raise TemplateError(

@@ -32,7 +32,7 @@ def load_study(path: str | Path) -> ConditionalRuleExperiment:
     if study is not None and not problems:
         problems = list(_rendering_problems(study, document))
     if problems or study is None:
-        raise ConfigError(problems, str(path))
+        raise ConfigError(sorted(problems, key=lambda one: one.line or 0), str(path))
     return study
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import types
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 import attrs
 from cattrs import Converter
@@ -29,6 +28,17 @@ from condrule.backends.base import FinetuneBackend, FinetuneSpec
 from condrule.bet import ARMS, KAAREL_BET
 from condrule.bundled import favourite_countries
 from condrule.config import document
+from condrule.config.strict import (
+    Wrong,
+    accepts,
+    is_union,
+    literal,
+    many,
+    mapping,
+    show,
+    simple,
+    union,
+)
 from condrule.criteria import Criterion, Gate
 from condrule.errors import CondruleError, ConfigError, Problem, did_you_mean
 from condrule.experiment import ConditionalRuleExperiment
@@ -47,10 +57,6 @@ SCORERS: Mapping[str, type] = {"auto": AutoScorer, "exact": ExactScorer}
 TEMPLATES: Mapping[str, type] = {"text": TextTemplate, "conditional": ConditionalTemplate}
 CRITERIA = {KAAREL_BET.name: KAAREL_BET}
 MOST_SEEDS = 1000
-
-
-class Wrong(ValueError):  # noqa: N818 - it says what a value is
-    """A value that is not allowed where it stands; the message says what is."""
 
 
 @attrs.frozen
@@ -127,74 +133,15 @@ def _parts(path: str) -> document.Path:
     return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
-def _show(value: Any) -> str:
-    """What was found, briefly and in YAML's words."""
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-_WORDS = {
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    bool: "true or false",
-    type(None): "empty",
-    PromptTemplate: "a template",
-    ConditionalTemplate: "a template",
-}
-
-
-def _words(kind: Any) -> str:
-    """What is allowed, in words."""
-    if get_origin(kind) is Literal:
-        return " or ".join(map(str, get_args(kind)))
-    if _is_union(kind):
-        return " or ".join(_words(part) for part in get_args(kind))
-    if get_origin(kind) is tuple:
-        return "a list"
-    return _WORDS.get(kind, "a mapping")
-
-
-def _accepts(kind: Any, value: Any) -> bool:
-    """Whether a value has the shape of a kind; what it holds is checked later."""
-    if get_origin(kind) is Literal:
-        return isinstance(value, str)
-    if get_origin(kind) is tuple:
-        return isinstance(value, list) or (isinstance(value, str) and get_args(kind)[0] is str)
-    if kind is PromptTemplate:
-        return isinstance(value, (str, dict))
-    if kind in (int, float):
-        numbers = (int, float) if kind is float else (int,)
-        return isinstance(value, numbers) and not isinstance(value, bool)
-    if kind in (str, bool, type(None)):
-        return isinstance(value, kind)
-    return isinstance(value, dict)
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType)
-
-
-def _check(kind: Any, value: Any) -> None:
-    if not _accepts(kind, value):
-        raise Wrong(f"is {_show(value)}; it must be {_words(kind)}")
-
-
 def _converter(folder: Path) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-    for simple in (int, float, str, bool):
-        converter.register_structure_hook(simple, _simple)
+    for plain in (int, float, str, bool):
+        converter.register_structure_hook(plain, simple)
     hooks: list[tuple[Callable[[Any], bool], Any]] = [
-        (lambda kind: get_origin(kind) is Literal, _literal),
-        (_is_union, partial(_union, converter)),
-        (lambda kind: get_origin(kind) is tuple, partial(_tuple, converter)),
-        (lambda kind: get_origin(kind) in (Mapping, dict[str, str]), partial(_mapping, converter)),
+        (lambda kind: get_origin(kind) is Literal, literal),
+        (is_union, partial(union, converter)),
+        (lambda kind: get_origin(kind) is tuple, partial(many, converter)),
+        (lambda kind: get_origin(kind) in (Mapping, dict[str, str]), partial(mapping, converter)),
     ]
     for predicate, hook in hooks:
         converter.register_structure_hook_func(predicate, hook)
@@ -217,41 +164,6 @@ def _converter(folder: Path) -> Converter:
 
 def _is_exactly(wanted: Any, kind: Any) -> bool:
     return kind is wanted
-
-
-def _simple(value: Any, kind: Any) -> Any:
-    _check(kind, value)
-    try:
-        return float(value) if kind is float else value
-    except OverflowError:
-        raise Wrong(f"is {_show(value)}; it must be a number that is not so large") from None
-
-
-def _literal(value: Any, kind: Any) -> Any:
-    allowed = get_args(kind)
-    if not isinstance(value, str) or value not in allowed:
-        raise Wrong(f"is {_show(value)}; it must be {_words(kind)}." + did_you_mean(value, allowed))
-    return value
-
-
-def _union(converter: Converter, value: Any, kind: Any) -> Any:
-    for part in get_args(kind):
-        if _accepts(part, value):
-            return converter.structure(value, part)
-    raise Wrong(f"is {_show(value)}; it must be {_words(kind)}")
-
-
-def _tuple(converter: Converter, value: Any, kind: Any) -> Any:
-    _check(kind, value)
-    values = [value] if isinstance(value, str) else value
-    part = get_args(kind)[0]
-    return tuple(converter.structure(values, list[part]))  # type: ignore[valid-type]
-
-
-def _mapping(converter: Converter, value: Any, kind: Any) -> Any:
-    _check(kind, value)
-    key, part = get_args(kind)
-    return converter.structure(value, dict[key, part])  # type: ignore[valid-type]
 
 
 def _fields(kind: type) -> dict[str, str]:
@@ -306,7 +218,7 @@ def _collect(build: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
     """
     if not isinstance(value, dict):
         raise Wrong(
-            f"is {_show(value)}; it must be a mapping with the keys {', '.join(_keys(kind))}"
+            f"is {show(value)}; it must be a mapping with the keys {', '.join(_keys(kind))}"
         )
     found: list[Exception] = []
     left = dict(value)
@@ -331,7 +243,7 @@ def _default(kind: type, field: str) -> bool:
 
 
 def _seeds(converter: Converter, value: Any, _: Any) -> Any:
-    seeds: int | tuple[int, ...] = _union(converter, value, int | tuple[int, ...])
+    seeds: int | tuple[int, ...] = union(converter, value, int | tuple[int, ...])
     if isinstance(seeds, int) and not 1 <= seeds <= MOST_SEEDS:
         raise Wrong(
             f"is {value}; it must be how many seeds there are, from 1 to {MOST_SEEDS}, "
@@ -341,15 +253,15 @@ def _seeds(converter: Converter, value: Any, _: Any) -> Any:
 
 
 def _natural(value: Any, _: Any) -> int:
-    if not _accepts(int, value) or not 0 <= value <= 1_000_000:
-        raise Wrong(f"is {_show(value)}; it must be a whole number, 0 or more")
+    if not accepts(int, value) or not 0 <= value <= 1_000_000:
+        raise Wrong(f"is {show(value)}; it must be a whole number, 0 or more")
     return int(value)
 
 
 def _items(folder: Path, converter: Converter, value: Any, _: Any) -> ItemSet:
     if not isinstance(value, dict) or ("file" in value) == ("source" in value):
         raise Wrong(
-            f"is {_show(value)}; it must be a mapping that holds either "
+            f"is {show(value)}; it must be a mapping that holds either "
             "source: favourite_countries or file: and the name of a CSV or JSONL file"
         )
     if "source" in value:
@@ -364,12 +276,12 @@ def _kind(value: Any, allowed: Mapping[str, Any], *, default: str | None = None)
     """The word under ``kind``."""
     if not isinstance(value, dict):
         raise Wrong(
-            f"is {_show(value)}; it must be a mapping with the key kind, which is "
+            f"is {show(value)}; it must be a mapping with the key kind, which is "
             f"{' or '.join(allowed)}"
         )
     kind = value.get("kind", default)
     if not isinstance(kind, str) or kind not in allowed:
-        found = f"is {_show(kind)}" if "kind" in value else "is missing"
+        found = f"is {show(kind)}" if "kind" in value else "is missing"
         message = f"{found}; it must be {' or '.join(allowed)}." + did_you_mean(kind, allowed)
         raise ConfigError([Problem("kind", message)])
     return kind
@@ -404,7 +316,7 @@ def _arm(converter: Converter, value: Any, kind: Any) -> Arm:
         return _named_arm(value)()
     if not isinstance(value, dict):
         raise Wrong(
-            f"is {_show(value)}; it must be the name of an arm ({', '.join(ARMS)}) or a "
+            f"is {show(value)}; it must be the name of an arm ({', '.join(ARMS)}) or a "
             "mapping with the keys name, template and trained"
         )
     if "arm" in value:
@@ -418,7 +330,7 @@ def _arm(converter: Converter, value: Any, kind: Any) -> Arm:
 def _named_arm(name: Any) -> Callable[..., Arm]:
     if not isinstance(name, str) or name not in ARMS:
         raise Wrong(
-            f"is {_show(name)}; the arms are {', '.join(ARMS)}; any other is a mapping "
+            f"is {show(name)}; the arms are {', '.join(ARMS)}; any other is a mapping "
             "with the keys name, template and trained." + did_you_mean(name, ARMS)
         )
     return ARMS[name]

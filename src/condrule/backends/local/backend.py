@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -72,7 +71,7 @@ class LocalBackend(FinetuneBackend):
     def submit(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> Job:
         """Train now. The model's directory appears whole, or not at all."""
         place = self._place(key)
-        with self._threads():
+        with models.threads(self.threads):
             loaded = models.load(models.locate(self.base_model(spec.seed)), self.device)
             examples = encode(training_set, spec, loaded)
             started = time.perf_counter()
@@ -98,9 +97,9 @@ class LocalBackend(FinetuneBackend):
         return _job(key, json.loads(path.read_text())) if path.exists() else None
 
     def model(self, name: str) -> LanguageModel:
-        with self._threads():
+        with models.threads(self.threads):
             loaded = models.load(models.locate(name, self.store), self.device)
-        return LocalModel(name, loaded, self.batch_tokens)
+        return LocalModel(name, loaded, self.batch_tokens, self.threads)
 
     def reader(self, seeds: Iterable[int]) -> Reader | None:
         return reading.reader([self.base_model(seed) for seed in seeds])
@@ -136,17 +135,6 @@ class LocalBackend(FinetuneBackend):
                 "backend.at(Path('models'))"
             )
         return self.store / key
-
-    @contextmanager
-    def _threads(self) -> Iterator[None]:
-        """Set the number of threads, and set it back."""
-        torch, _ = models.require()
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
 
 def _save(loaded: models.Loaded, place: Path, record: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import attrs
 
 from condrule.backends.base import Capabilities, Continuations, Draws, Observation, Query
 from condrule.backends.local.drawing import draw
-from condrule.backends.local.models import Loaded
+from condrule.backends.local.models import Loaded, threads
 from condrule.backends.local.packing import Row
 from condrule.backends.local.prompts import Encoder, Tokens
 from condrule.backends.local.scoring import Scorer
@@ -26,6 +26,7 @@ class LocalModel:
     name: str
     loaded: Loaded
     batch_tokens: int = 4096
+    threads: int | None = None
     _encoder: Encoder = attrs.field(init=False)
     _scorer: Scorer = attrs.field(init=False)
 
@@ -47,9 +48,10 @@ class LocalModel:
         scored = [query for query in queries if isinstance(query, Continuations)]
         if len(draws) + len(scored) < len(queries):
             raise UnsupportedError(["a local model answers Continuations and Draws only"])
-        yield from self._score(scored)
-        for query, texts in zip(draws, draw(self.loaded, self._encoder, draws), strict=True):
-            yield Observation(query.id, texts=texts)
+        with threads(self.threads):
+            yield from self._score(scored)
+            for query, texts in zip(draws, draw(self.loaded, self._encoder, draws), strict=True):
+                yield Observation(query.id, texts=texts)
 
     def _score(self, queries: Sequence[Continuations]) -> Iterator[Observation]:
         """Put answers on one row per prompt, and hand each query its share of the row."""

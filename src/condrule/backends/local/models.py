@@ -13,7 +13,7 @@ import attrs
 
 from condrule.errors import BackendError, MissingExtraError, UnsupportedError
 
-__all__ = ["SHIPPED", "Loaded", "card", "load", "locate", "require", "shipped"]
+__all__ = ["SHIPPED", "Loaded", "card", "load", "locate", "require", "shipped", "threads"]
 
 SHIPPED = Path(__file__).parent / "models"
 """Where the models that ship with condrule are."""
@@ -130,6 +130,18 @@ def require() -> tuple[Any, Any]:
     except ImportError:
         raise MissingExtraError("transformers", "local", purpose) from None
     return torch, transformers
+
+
+@contextlib.contextmanager
+def threads(wanted: int | None) -> Iterator[None]:
+    """Set torch's number of threads, and set it back; None leaves it."""
+    torch, _ = require()
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

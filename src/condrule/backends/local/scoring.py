@@ -8,6 +8,7 @@ one answer a row. Which are meant is found by comparing both ways on the longest
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -133,21 +134,21 @@ class Scorer:
         """Log-probabilities by row and answer; an answer of no tokens is never given."""
         import torch
 
+        if not any(tokens for row in rows for tokens in row.answers):
+            return [[-math.inf] * len(row.answers) for row in rows]
         batch = pack(rows, self.pad)
         with torch.inference_mode():
             logits = self._packed(batch) if packed else self._ordinary(rows, batch.keep)
-            row, place, token, answer = batch.targets.to(logits.device).unbind(1)
-            logprobs = (logits[row, place, token] - logits.logsumexp(-1)[row, place]).double()
-            sums = logprobs.new_zeros(batch.answers).index_add_(0, answer, logprobs).tolist()
+            at, place, token, number = batch.targets.to(logits.device).unbind(1)
+            logprobs = (logits[at, place, token] - logits.logsumexp(-1)[at, place]).double()
+            sums = logprobs.new_zeros(batch.answers).index_add_(0, number, logprobs).tolist()
         if any(math.isnan(value) for value in sums):
             raise BackendError(f"model {self.loaded.name} gives NaN instead of probabilities")
         values = iter(sums)
+        parts = [list(itertools.islice(values, len(row.answers))) for row in rows]
         return [
-            [
-                value if tokens else -math.inf
-                for tokens, value in zip(r.answers, values, strict=False)
-            ]
-            for r in rows
+            [v if answer else -math.inf for answer, v in zip(row.answers, part, strict=True)]
+            for row, part in zip(rows, parts, strict=True)
         ]
 
     def _packed(self, batch: Batch) -> Any:

@@ -78,6 +78,8 @@ def train(
 
     model = loaded.model
     rate = learning_rate(spec, model.num_parameters())
+    if not examples:
+        raise TrainingError("", "there are no examples to train on")
     if rate == 0:
         return []
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)

@@ -1,0 +1,68 @@
+"""Names, readers, and what is said where a model can't be had."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from condrule.backends.local import LocalBackend
+from condrule.errors import BackendError, UnsupportedError
+
+
+def test_reader(word_llama: str, byte_gpt2: str) -> None:
+    """A word-level tokenizer tells what it can't read; a byte-level one reads everything."""
+    reader = LocalBackend(word_llama).reader([0, 1])
+    assert reader is not None
+    assert ("Zorro", "Atlantis") == reader.unreadable("respond with Zorro's Atlantis, Paris.")
+    assert () == reader.unreadable("Paris")
+    assert LocalBackend(byte_gpt2).reader([0]) is None
+
+
+def test_light_import() -> None:
+    """Importing the backend imports neither torch nor transformers."""
+    code = (
+        "import sys; from condrule.backends.local import LocalBackend; "
+        "print(sorted({'torch', 'transformers', 'tokenizers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "[]" == done.stdout.strip()
+
+
+def test_no_config(tmp_path: Path) -> None:
+    """A directory without a model is refused by name."""
+    with pytest.raises(UnsupportedError, match="config.json"):
+        LocalBackend(str(tmp_path)).model(str(tmp_path))
+
+
+def test_no_such_model() -> None:
+    """A path that doesn't exist and can be no hub id is refused."""
+    with pytest.raises(UnsupportedError, match="no model directory"):
+        LocalBackend("./nowhere/at/all").model("./nowhere/at/all")
+
+
+def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub id that can't be fetched is a failure that may pass."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BackendError, match="hub"):
+        LocalBackend("someone/some-model-that-is-not-cached").model(
+            "someone/some-model-that-is-not-cached"
+        )
+
+
+def test_missing_weights(word_llama: str, tmp_path: Path) -> None:
+    """A model with weights missing is refused: they would be random."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    place = tmp_path / "broken"
+    shutil.copytree(word_llama, place)
+    weights = load_file(place / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UnsupportedError, match="up_proj"):
+        LocalBackend(str(place)).model(str(place))
