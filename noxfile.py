@@ -45,9 +45,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def kill(session: nox.Session) -> None:
-    """Only the slow tests: a process killed at every write of a journal, and the like."""
+    """A study killed with SIGKILL at every write of its journal, and resumed."""
     install(session, ".[all,test]")
-    session.run("pytest", "-m", "slow", *session.posargs)
+    session.run("pytest", "tests/test_resume.py", "-k", "kill", "--durations=0", *session.posargs)
 
 
 @nox.session(python="3.11")
