@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.backends.base import Job, JobState, Observation
+from condrule.backends.base import Job, JobState, Observation, Token
 from condrule.errors import BackendError, JournalError
 from condrule.journal import Journal, read_journal
 
 JOB = Job("k", "id-1", JobState.SUCCEEDED, "model-1", seconds=1.5)
 SCORED = Observation("q1", logprobs=(-1.25, -math.inf))
 DRAWN = Observation("q2", texts=("Paris\r", "Ünïcode\u2028"))
+LISTED = Observation(
+    "q3",
+    top=(Token(" Paris", 0.0), Token("\ufffd", -math.inf, (0xE2, 0x82)), Token("", -9999.0, ())),
+)
+REFUSED = Observation("q4", refused="logprobs are not available")
 
 
 def written(path: Path) -> Path:
@@ -30,6 +35,13 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     history = read_journal(written(tmp_path / "j"))
     assert history.jobs == {"k": JOB}
     assert history.seen == {"m": {"q1": SCORED, "q2": DRAWN}}
+
+
+def test_lists_and_refusals_are_read_as_they_came(tmp_path: Path) -> None:
+    """Printed logprobs, tokens' bytes and the reason of a refusal come back unchanged."""
+    with Journal(tmp_path / "j") as journal:
+        journal.observations("m", [LISTED, REFUSED])
+    assert read_journal(tmp_path / "j").seen == {"m": {"q3": LISTED, "q4": REFUSED}}
 
 
 def test_opening_again_goes_on_with_the_next_number(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         JobState,
         LanguageModel,
         Observation,
+        Token,
+        TopLogprobs,
     )
     from condrule.backends.local import LocalBackend
     from condrule.backends.memory import InMemoryBackend
@@ -89,6 +91,8 @@ __all__ = [
     "Scope",
     "Scorer",
     "TextTemplate",
+    "Token",
+    "TopLogprobs",
     "TrainingSet",
     "Verdict",
     "analyse",
@@ -119,6 +123,8 @@ _HOMES = {
         "JobState",
         "LanguageModel",
         "Observation",
+        "Token",
+        "TopLogprobs",
     ),
     "condrule.backends.local": ("LocalBackend",),
     "condrule.backends.memory": ("InMemoryBackend",),

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import attrs
 
-from condrule.backends.base import Job, JobState, Observation
+from condrule.backends.base import Job, JobState, Observation, Token
 from condrule.errors import BackendError, JournalError
 
 __all__ = ["History", "Journal", "read_journal"]
@@ -154,19 +154,34 @@ def _decode(line: bytes, number: int, path: Path) -> Mapping[str, Any]:
 def _plain(observation: Observation) -> dict[str, Any]:
     data = {k: v for k, v in attrs.asdict(observation).items() if v is not None}
     if observation.logprobs is not None:
-        data["logprobs"] = ["-inf" if p == -math.inf else p for p in observation.logprobs]
+        data["logprobs"] = [_number(p) for p in observation.logprobs]
+    if observation.top is not None:
+        data["top"] = [
+            [t.text, _number(t.logprob), *([list(t.bytes)] if t.bytes is not None else [])]
+            for t in observation.top
+        ]
     return data
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
 
 
 def _observation(record: Mapping[str, Any]) -> Observation:
     logprobs = record.get("logprobs")
     texts = record.get("texts")
+    top = record.get("top")
     return Observation(
         record["query"],
         None if logprobs is None else tuple(float(p) for p in logprobs),
         None if texts is None else tuple(texts),
         record.get("refused"),
+        None if top is None else tuple(_token(*entry) for entry in top),
     )
+
+
+def _token(text: str, logprob: float | str, bytes: list[int] | None = None) -> Token:
+    return Token(text, float(logprob), bytes)
 
 
 def _job(record: Mapping[str, Any]) -> Job:

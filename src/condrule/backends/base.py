@@ -33,6 +33,8 @@ __all__ = [
     "LanguageModel",
     "Observation",
     "Query",
+    "Token",
+    "TopLogprobs",
     "TrainOn",
 ]
 
@@ -139,6 +141,10 @@ class Continuations(Query):
         return [self.texts, self.event]
 
 
+def _pairs(value: Iterable[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(token), float(bias)) for token, bias in value)
+
+
 @attrs.frozen(slots=False)
 class Draws(Query):
     """What does the model say? ``temperature`` 0 is its greedy answer."""
@@ -149,14 +155,44 @@ class Draws(Query):
     temperature: float = 1.0
     seed: int = 0
     """Draws with another seed are other draws."""
+    bias: tuple[tuple[int, float], ...] = attrs.field(default=(), converter=_pairs)
+    """What is added to the logits of some tokens before drawing: (token id, nats)."""
 
     def _parameters(self) -> list[Any]:
-        return [self.n, self.max_tokens, self.temperature, self.seed]
+        bias = [list(pair) for pair in self.bias]
+        biased = [bias] if bias else []  # the ids of draws without one stay what they were
+        return [self.n, self.max_tokens, self.temperature, self.seed, *biased]
+
+
+@attrs.frozen(slots=False)
+class TopLogprobs(Query):
+    """Which tokens are the most probable first ones of the response, and how probable are they?"""
+
+    prompt: Prompt
+    k: int = 20
+    """How many are wanted; fewer may come."""
+
+    def _parameters(self) -> list[Any]:
+        return [self.k]
+
+
+@attrs.frozen
+class Token:
+    """One line of a top-k list, as the provider printed it."""
+
+    text: str
+    """The token as text; a token that is part of a letter reads as a replacement character."""
+    logprob: float
+    """As printed: rounded, and a marker such as -9999.0 where there is no number."""
+    bytes: tuple[int, ...] | None = attrs.field(
+        default=None, converter=attrs.converters.optional(tuple)
+    )
+    """The token's bytes, where the provider gives them."""
 
 
 @attrs.frozen
 class Observation:
-    """What came back for a query: one of ``logprobs``, ``texts`` and ``refused`` is given."""
+    """What came back for a query: one of ``logprobs``, ``texts``, ``top`` and ``refused``."""
 
     query: str
     """The query's id."""
@@ -167,15 +203,23 @@ class Observation:
     """The responses of a `Draws`, in order."""
     refused: str | None = None
     """Why the provider did not answer; the probability is then unknown, never 0."""
+    top: tuple[Token, ...] | None = attrs.field(
+        default=None, converter=attrs.converters.optional(tuple)
+    )
+    """The list of a `TopLogprobs`, as long as it came, the most probable first."""
 
 
 @attrs.frozen
 class Capabilities:
-    """Which queries a model answers."""
+    """Which queries a model answers, and within which limits."""
 
     continuations: bool = False
     """Exact probabilities of whole texts."""
     draws: bool = False
+    top_logprobs: int = 0
+    """The longest list of first tokens it gives; 0: none."""
+    bias: float = 0.0
+    """The largest logit bias, in nats, that draws can be made under; 0: none."""
 
 
 @runtime_checkable
