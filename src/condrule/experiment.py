@@ -101,15 +101,16 @@ class ConditionalRuleExperiment:
         items = self.items.readable_by(reader) if reader else self.items
         if self.criterion:
             check_criterion(self.criterion, [arm.name for arm in self.arms], items.modes)
-        reasons = (*self.backend.limits(self.spec), *self.scorer.limits(self.backend.capabilities))
+        scorer = self.scorer.fitted(self.backend.capabilities)
+        reasons = (*self.backend.limits(self.spec), *scorer.limits(self.backend.capabilities))
         if reasons:
             raise UnsupportedError(reasons)
-        plan = self._plan(items, self._notes(items, reader))
+        plan = self._plan(items, scorer, self._notes(items, reader))
         if reader:
             _check_readable(plan, reader)
         return plan
 
-    def _plan(self, items: ItemSet, notes: tuple[str, ...]) -> StudyPlan:
+    def _plan(self, items: ItemSet, scorer: Scorer, notes: tuple[str, ...]) -> StudyPlan:
         bases = {seed: self.backend.base_model(seed) for seed in self.seeds}
         compared = min(len(items), self.contrasts)
         answers = pool(items, items.modes, compared)
@@ -125,7 +126,7 @@ class ConditionalRuleExperiment:
             probes=(*arms, *(probe for gate in gates for probe in gate_probes(gate, items))),
             pool=answers,
             compared=compared,
-            scorer=self.scorer,
+            scorer=scorer,
             criterion=self.criterion,
             samples=self.samples,
             notes=notes,

@@ -180,8 +180,8 @@ def _observation(record: Mapping[str, Any]) -> Observation:
     )
 
 
-def _token(text: str, logprob: float | str, bytes: list[int] | None = None) -> Token:
-    return Token(text, float(logprob), bytes)
+def _token(text: str, logprob: float | str, spelled: list[int] | None = None) -> Token:
+    return Token(text, float(logprob), spelled)
 
 
 def _job(record: Mapping[str, Any]) -> Job:

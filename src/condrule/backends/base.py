@@ -176,6 +176,10 @@ class TopLogprobs(Query):
         return [self.k]
 
 
+def _whole_numbers(value: Iterable[int] | None) -> tuple[int, ...] | None:
+    return None if value is None else tuple(value)
+
+
 @attrs.frozen
 class Token:
     """One line of a top-k list, as the provider printed it."""
@@ -184,9 +188,7 @@ class Token:
     """The token as text; a token that is part of a letter reads as a replacement character."""
     logprob: float
     """As printed: rounded, and a marker such as -9999.0 where there is no number."""
-    bytes: tuple[int, ...] | None = attrs.field(
-        default=None, converter=attrs.converters.optional(tuple)
-    )
+    bytes: tuple[int, ...] | None = attrs.field(default=None, converter=_whole_numbers)
     """The token's bytes, where the provider gives them."""
 
 
@@ -203,9 +205,7 @@ class Observation:
     """The responses of a `Draws`, in order."""
     refused: str | None = None
     """Why the provider did not answer; the probability is then unknown, never 0."""
-    top: tuple[Token, ...] | None = attrs.field(
-        default=None, converter=attrs.converters.optional(tuple)
-    )
+    top: tuple[Token, ...] | None = None
     """The list of a `TopLogprobs`, as long as it came, the most probable first."""
 
 

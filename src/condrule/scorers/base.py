@@ -45,6 +45,11 @@ class Scorer(ABC):
     def infer(self, probes: Sequence[Probe], seen: Seen) -> dict[str, ProbeEvidence]:
         """Evidence for every probe, by probe id. What was not answered is unknown, never 0."""
 
+    def fitted(self, capabilities: Capabilities) -> Scorer:
+        """The scorer as it is used on models of these capabilities; settled when a study is
+        planned, and frozen with it. A strategy that has nothing to choose is its own."""
+        return self
+
     def limits(self, capabilities: Capabilities) -> tuple[str, ...]:
         """Why models of these capabilities can't be scored so, one sentence each."""
         return ()
