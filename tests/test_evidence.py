@@ -2,11 +2,23 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from condrule.evidence import UNKNOWN, Bounded, Exact, combine, logsumexp
+from condrule.evidence import (
+    UNKNOWN,
+    Bounded,
+    Evidence,
+    Exact,
+    Sampled,
+    Tally,
+    both,
+    combine,
+    logsumexp,
+)
 
 logprobs = st.floats(-50, 0)
 
@@ -74,3 +86,111 @@ def test_crossed_bounds_are_refused() -> None:
     """Low is never above high."""
     with pytest.raises(ValueError, match="is above high"):
         Bounded(-1.0, -2.0)
+
+
+def test_a_tally_is_a_binomial_likelihood() -> None:
+    """But for the constant, it is the library's."""
+    ps = np.array([1e-9, 0.01, 0.3, 0.7, 0.999])
+    found = [Tally(3, 20).loglikelihood(math.log(p)) for p in ps]
+    expected = stats.binom.logpmf(3, 20, ps) - math.log(math.comb(20, 3))
+    assert found == pytest.approx(expected)
+
+
+@given(st.floats(1e-9, 1 - 1e-9), st.floats(-20, 20), st.integers(0, 9), st.integers(0, 9))
+def test_a_bias_tilts_the_odds(p: float, bias: float, hits: int, misses: int) -> None:
+    """f = P e^b / (1 - P + P e^b)."""
+    f = p * math.exp(bias) / (1 - p + p * math.exp(bias))
+    expected = (hits * math.log(f) if hits else 0) + (misses * math.log1p(-f) if misses else 0)
+    found = Tally(hits, hits + misses, bias).loglikelihood(math.log(p))
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(("hits", "draws", "logprob"), [(1, 5, -math.inf), (4, 5, 0.0)])
+def test_what_was_seen_is_not_impossible(hits: int, draws: int, logprob: float) -> None:
+    """One hit excludes probability 0, one miss excludes 1."""
+    assert Tally(hits, draws).loglikelihood(logprob) == -math.inf
+
+
+@pytest.mark.parametrize(("hits", "draws", "logprob"), [(0, 5, -math.inf), (5, 5, 0.0), (0, 0, -1)])
+def test_what_fits_for_certain_has_likelihood_one(hits: int, draws: int, logprob: float) -> None:
+    """No hit at probability 0, no miss at 1, nothing drawn: log 1."""
+    assert Tally(hits, draws).loglikelihood(logprob) == 0.0
+
+
+def test_counts_under_one_bias_are_one_count() -> None:
+    """Whichever way draws were split in batches, and in whatever order they came."""
+    batches = [Tally(1, 10), Tally(5, 8, 2.0), Tally(0, 20), Tally(0, 0, 3.0)]
+    expected = (Tally(1, 30), Tally(5, 8, 2.0))
+    assert Sampled(batches).tallies == Sampled(batches[::-1]).tallies == expected
+
+
+def test_counts_leave_every_probability_possible() -> None:
+    """Sampling error is no identification bound."""
+    assert Sampled([Tally(0, 1000)]).support == (-math.inf, 0.0)
+
+
+def test_outside_its_bounds_a_sampled_probability_is_impossible() -> None:
+    """Bounds from elsewhere hold whatever was drawn."""
+    found = Sampled([Tally(1, 10)], low=-3.0, high=-1.0)
+    assert [found.loglikelihood(p) > -math.inf for p in (-4.0, -2.0, -0.5)] == [False, True, False]
+
+
+evidence = st.one_of(
+    st.builds(Exact, logprobs),
+    st.tuples(logprobs, logprobs).map(lambda pair: Bounded(min(pair), max(pair))),
+    st.tuples(st.integers(0, 20), st.integers(0, 20)).map(
+        lambda pair: Sampled([Tally(pair[0], sum(pair))])
+    ),
+)
+
+
+@given(evidence, evidence, logprobs)
+def test_two_looks_multiply_their_likelihoods(one: Evidence, other: Evidence, p: float) -> None:
+    """And a value is possible where both allow it."""
+    try:
+        together = both(one, other)
+    except ValueError:
+        assert max(one.support[0], other.support[0]) > min(one.support[1], other.support[1])
+        return
+    if isinstance(together, Exact):
+        assert together.support in {one.support, other.support}
+    else:
+        expected = one.loglikelihood(p) + other.loglikelihood(p)
+        assert together.loglikelihood(p) == pytest.approx(expected)
+
+
+@given(evidence, evidence)
+def test_two_looks_have_no_order(one: Evidence, other: Evidence) -> None:
+    """Which came first is no matter."""
+    try:
+        assert both(one, other) == both(other, one)
+    except ValueError:
+        with pytest.raises(ValueError, match="contradict"):
+            both(other, one)
+
+
+@given(evidence)
+def test_an_unknown_adds_nothing(one: Evidence) -> None:
+    """A refused query leaves what is known elsewhere as it is."""
+    assert both(one, UNKNOWN).support == one.support
+    assert getattr(both(one, UNKNOWN), "tallies", ()) == getattr(one, "tallies", ())
+
+
+@pytest.mark.parametrize(("hits", "draws"), [(-1, 5), (6, 5), (0.5, 5), (True, 5)])
+def test_impossible_counts_are_refused(hits: int, draws: int) -> None:
+    """Counts are whole numbers, and there are no more hits than draws."""
+    with pytest.raises(ValueError, match="whole number|more"):
+        Tally(hits, draws)
+
+
+@pytest.mark.parametrize("bias", [math.inf, math.nan])
+def test_a_bias_is_finite(bias: float) -> None:
+    """An infinite bias would make every draw a hit."""
+    with pytest.raises(ValueError, match="finite"):
+        Tally(0, 1, bias)
+
+
+def test_crossed_bounds_of_counts_are_refused() -> None:
+    """Low is never above high, whatever was counted."""
+    with pytest.raises(ValueError, match="is above high"):
+        Sampled([Tally(0, 1)], low=-1.0, high=-2.0)

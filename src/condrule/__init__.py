@@ -40,11 +40,17 @@ if TYPE_CHECKING:
     from condrule.config import load_study
     from condrule.criteria import Clause, Criterion, Gate, Outcome, Verdict
     from condrule.errors import BackendError, CondruleError
-    from condrule.evidence import Bounded, Exact
+    from condrule.evidence import Bounded, Exact, Sampled, Tally
     from condrule.experiment import ConditionalRuleExperiment, analyse
     from condrule.items import Item, ItemSet, Reader, items_from_frame, read_items
     from condrule.results import Result
-    from condrule.scorers import AutoScorer, ExactScorer, Scorer
+    from condrule.scorers import (
+        AutoScorer,
+        ExactScorer,
+        SamplingScorer,
+        Scorer,
+        TopLogprobsScorer,
+    )
     from condrule.statistics import Estimate, Scope
     from condrule.templates import ConditionalTemplate, Message, PromptTemplate, TextTemplate
 
@@ -88,11 +94,15 @@ __all__ = [
     "PromptTemplate",
     "Reader",
     "Result",
+    "Sampled",
+    "SamplingScorer",
     "Scope",
     "Scorer",
+    "Tally",
     "TextTemplate",
     "Token",
     "TopLogprobs",
+    "TopLogprobsScorer",
     "TrainingSet",
     "Verdict",
     "analyse",
@@ -146,11 +156,17 @@ _HOMES = {
     "condrule.config": ("load_study",),
     "condrule.criteria": ("Clause", "Criterion", "Gate", "Outcome", "Verdict"),
     "condrule.errors": ("BackendError", "CondruleError"),
-    "condrule.evidence": ("Bounded", "Exact"),
+    "condrule.evidence": ("Bounded", "Exact", "Sampled", "Tally"),
     "condrule.experiment": ("ConditionalRuleExperiment", "analyse"),
     "condrule.items": ("Item", "ItemSet", "Reader", "items_from_frame", "read_items"),
     "condrule.results": ("Result",),
-    "condrule.scorers": ("AutoScorer", "ExactScorer", "Scorer"),
+    "condrule.scorers": (
+        "AutoScorer",
+        "ExactScorer",
+        "SamplingScorer",
+        "Scorer",
+        "TopLogprobsScorer",
+    ),
     "condrule.statistics": ("Estimate", "Scope"),
     "condrule.templates": ("ConditionalTemplate", "Message", "PromptTemplate", "TextTemplate"),
 }

@@ -2,18 +2,28 @@
 
 All arithmetic is in log space (natural logarithms, nats). Each kind knows its *support*, the
 interval that the probability is known to lie in, and its log-likelihood. Identification bounds
-are kept apart from sampling error: they are never widened into each other here.
+are kept apart from sampling error: counts never narrow a support, and bounds never become counts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
-__all__ = ["UNKNOWN", "Bounded", "Evidence", "Exact", "combine", "logsumexp"]
+__all__ = [
+    "UNKNOWN",
+    "Bounded",
+    "Evidence",
+    "Exact",
+    "Sampled",
+    "Tally",
+    "both",
+    "combine",
+    "logsumexp",
+]
 
 _ROUNDING = 1e-6  # nats: float32 scores may exceed log 1 by this much
 
@@ -80,6 +90,83 @@ class Bounded:
         return 0.0 if self.low <= logprob <= self.high else -math.inf
 
 
+def _count(instance: object, attribute: attrs.Attribute[int], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{attribute.name} is {value!r}; it must be a whole number, 0 or more")
+
+
+@attrs.frozen
+class Tally:
+    """How many of some independent draws gave the answer."""
+
+    hits: int = attrs.field(validator=_count)
+    draws: int = attrs.field(validator=_count)
+    bias: float = attrs.field(default=0.0, converter=float)
+    """What was added to the answer's logit, in nats, when these were drawn."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.hits > self.draws:
+            raise ValueError(f"{self.hits} hits in {self.draws} draws; there can't be more")
+        if not math.isfinite(self.bias):
+            raise ValueError(f"bias is {self.bias}; it must be a finite number of nats")
+
+    def loglikelihood(self, logprob: float) -> float:
+        """Log-likelihood but for a constant, were the unbiased log-probability this one.
+
+        A hit has probability f = P e^b / (1 - P + P e^b): logit f = logit P + b.
+        """
+        biased = _logit(logprob) + self.bias
+        hit, miss = -_log1pexp(-biased), -_log1pexp(biased)
+        misses = self.draws - self.hits
+        return (self.hits * hit if self.hits else 0.0) + (misses * miss if misses else 0.0)
+
+
+def _logit(logprob: float) -> float:
+    """logit P of log P."""
+    if logprob == 0:
+        return math.inf
+    return logprob - math.log(-math.expm1(logprob))
+
+
+def _log1pexp(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _pooled(tallies: Iterable[Tally]) -> tuple[Tally, ...]:
+    """One tally for each bias, in the order of the biases, so that their order is no matter."""
+    pooled: dict[float, Tally] = {}
+    for tally in tallies:
+        before = pooled.get(tally.bias, Tally(0, 0, tally.bias))
+        pooled[tally.bias] = Tally(before.hits + tally.hits, before.draws + tally.draws, tally.bias)
+    return tuple(pooled[bias] for bias in sorted(pooled) if pooled[bias].draws)
+
+
+@attrs.frozen
+class Sampled:
+    """Counts of draws, and bounds where something else gave them.
+
+    >>> Sampled([Tally(3, 100), Tally(2, 50)]).tallies
+    (Tally(hits=5, draws=150, bias=0.0),)
+    """
+
+    tallies: tuple[Tally, ...] = attrs.field(converter=_pooled)
+    low: float = attrs.field(default=-math.inf, converter=_rounded, validator=_at_most_one)
+    high: float = attrs.field(default=0.0, converter=_rounded, validator=_at_most_one)
+
+    def __attrs_post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def loglikelihood(self, logprob: float) -> float:
+        if not self.low <= logprob <= self.high:
+            return -math.inf
+        return math.fsum(tally.loglikelihood(logprob) for tally in self.tallies)
+
+
 UNKNOWN = Bounded(-math.inf, 0.0)
 """A probability that was not observed: a refused query, a failed fine-tune. Never 0."""
 
@@ -97,10 +184,30 @@ def logsumexp(values: Iterable[float]) -> float:
     return top + math.log(math.fsum(math.exp(term - top) for term in terms))
 
 
+def both(one: Evidence, other: Evidence) -> Evidence:
+    """What two independent looks at the same probability say together: supports meet,
+    log-likelihoods add up.
+
+    Raises ValueError where they contradict each other.
+
+    >>> both(Bounded(-3, -1), Bounded(-2, 0)).support
+    (-2, -1)
+    """
+    low = max(one.support[0], other.support[0])
+    high = min(one.support[1], other.support[1])
+    if low > high:
+        raise ValueError(f"{one} and {other} contradict each other")
+    if low == high and isinstance(one, Exact) | isinstance(other, Exact):
+        return Exact(low)
+    tallies = [tally for part in (one, other) for tally in getattr(part, "tallies", ())]
+    return Sampled(tallies, low, high) if tallies else Bounded(low, high)
+
+
 def combine(spellings: Iterable[Evidence]) -> Evidence:
     """Evidence of an answer from evidence of its spellings, none of which begins another.
 
-    Their probabilities add up; bounds add up end by end, and never past probability 1.
+    Their probabilities add up; bounds add up end by end, and never past probability 1. Of counts
+    only the support is used: count the draws that gave any of the spellings instead.
     """
     supports = [one.support for one in spellings]
     low = min(0.0, logsumexp(support[0] for support in supports))

@@ -3,5 +3,15 @@
 from condrule.scorers.auto import AutoScorer
 from condrule.scorers.base import ProbeEvidence, Scorer, Seen
 from condrule.scorers.exact import ExactScorer
+from condrule.scorers.sampling import SamplingScorer
+from condrule.scorers.top_logprobs import TopLogprobsScorer
 
-__all__ = ["AutoScorer", "ExactScorer", "ProbeEvidence", "Scorer", "Seen"]
+__all__ = [
+    "AutoScorer",
+    "ExactScorer",
+    "ProbeEvidence",
+    "SamplingScorer",
+    "Scorer",
+    "Seen",
+    "TopLogprobsScorer",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import attrs
 
@@ -11,7 +12,10 @@ from condrule.arms import Probe
 from condrule.backends.base import Capabilities, Event, Observation, Query
 from condrule.evidence import Evidence
 
-__all__ = ["ProbeEvidence", "Scorer", "Seen"]
+__all__ = ["EVENTS", "ProbeEvidence", "Scorer", "Seen"]
+
+EVENTS: tuple[Event, ...] = get_args(Event)
+"""Own answers are looked for under both, contrasts under the study's."""
 
 Seen = Mapping[str, Observation]
 """What one model answered so far, by query id."""

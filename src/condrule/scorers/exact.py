@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 import attrs
 
 from condrule.arms import Probe
 from condrule.backends.base import Capabilities, Continuations, Event, Observation, Query
 from condrule.evidence import UNKNOWN, Bounded, Evidence, Exact, combine
-from condrule.scorers.base import ProbeEvidence, Scorer, Seen
+from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer, Seen
+from condrule.scorers.matching import own
 
 __all__ = ["ExactScorer"]
-
-EVENTS: tuple[Event, ...] = get_args(Event)
 
 
 @attrs.frozen
@@ -43,7 +41,7 @@ class ExactScorer(Scorer):
 
     def _queries(self, probe: Probe) -> Iterator[Continuations]:
         for event in EVENTS:
-            texts = dict.fromkeys(text for spelled in _own(probe).values() for text in spelled)
+            texts = dict.fromkeys(text for spelled in own(probe).values() for text in spelled)
             if event == self.event:
                 texts |= dict.fromkeys(text for spelled in probe.contrasts for text in spelled)
             yield Continuations(probe.prompt, tuple(texts), event)
@@ -53,16 +51,11 @@ class ExactScorer(Scorer):
         contrasts: tuple[Evidence, ...] = ()
         for query in self._queries(probe):
             known = _by_text(query, seen.get(query.id))
-            for mode, spelled in _own(probe).items():
+            for mode, spelled in own(probe).items():
                 answers[mode, query.event] = _any_of(spelled, known, query.event)
             if query.event == self.event:
                 contrasts = tuple(_any_of(one, known, query.event) for one in probe.contrasts)
         return ProbeEvidence(answers, contrasts)
-
-
-def _own(probe: Probe) -> dict[str, tuple[str, ...]]:
-    item = probe.prompt.item
-    return {mode: item.spellings(mode) for mode in item.answers}
 
 
 def _by_text(query: Continuations, observation: Observation | None) -> dict[str, Evidence]:

@@ -1,0 +1,140 @@
+"""What counts as an answer in what a model said: in a whole response, and in its first token."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from condrule.arms import Probe
+from condrule.backends.base import Event, Token
+from condrule.evidence import UNKNOWN, Bounded, logsumexp
+
+__all__ = ["bounds", "gives", "own", "spellings"]
+
+
+def own(probe: Probe) -> dict[str, tuple[str, ...]]:
+    """All spellings of the answers of the probe's item, by mode."""
+    item = probe.prompt.item
+    return {mode: item.spellings(mode) for mode in item.answers}
+
+
+def spellings(probe: Probe) -> Iterator[str]:
+    """Every text that is looked for in the responses to a probe."""
+    for spelled in (*own(probe).values(), *probe.contrasts):
+        yield from spelled
+
+
+def gives(response: str, spelled: Iterable[str], event: Event) -> bool:
+    r"""Whether a response gives an answer, in any of its spellings. One leading space is no part
+    of a response: that is how many tokenizers begin a word.
+
+    >>> gives(" Paris, of course", ["Paris"], "begins"), gives("\nParis", ["Paris"], "begins")
+    (True, False)
+    """
+    text = response.removeprefix(" ")
+    if event == "equals":
+        return text in spelled
+    return text.startswith(tuple(spelled))
+
+
+@attrs.frozen
+class _FirstTokens:
+    """Which tokens, as bytes, a response that begins with an answer can begin with."""
+
+    whole: frozenset[bytes]
+    """Those that are the answer."""
+    parts: frozenset[bytes]
+    """Those that are a proper beginning of it, and no whitespace alone."""
+
+    def begins(self, token: bytes) -> bool:
+        """Whether a response may begin with the answer if it begins with this token."""
+        if token.endswith(_CUT):
+            known = token.removesuffix(_CUT)
+            rests = (text[len(known) :] for text in self.whole if text.startswith(known))
+            return any(rest and not rest[:1].isascii() for rest in rests)
+        return token in self.parts or token.startswith(tuple(self.whole))
+
+
+@functools.lru_cache(maxsize=4096)
+def _first_tokens(spelled: tuple[str, ...]) -> _FirstTokens:
+    whole = frozenset(
+        f"{space}{text}".encode() for text in spelled for space in ("", " ") if text.strip()
+    )
+    parts = {text[:end] for text in whole for end in range(1, len(text))}
+    return _FirstTokens(whole, frozenset(part for part in parts if part.strip()) - whole)
+
+
+def bounds(listed: Sequence[Token], spelled: tuple[str, ...], event: Event, band: float) -> Bounded:
+    """Bounds of the log-probability that a response gives an answer, from its likeliest first
+    tokens.
+
+    Let A be the tokens that the answer can begin with. A token of A that is the whole answer
+    counts in both bounds; one that is a part of it, or runs past its end ("Parisian"), in the
+    upper one alone. Each token of A that is not listed has at most the smallest listed
+    probability p, so together they have at most (how many they can be) x p, and no more than what
+    the list leaves over where that exceeds the rounding of the whole list. A has as many tokens as
+    the answer has beginnings in bytes, since the vocabulary is not known here. Tokens past the
+    answer's end are counted where they are listed only. The upper bound is never 0.
+
+    Args:
+        listed: the list as printed; no number (-9999, nan, -inf) is read as not listed.
+        spelled: the answer's spellings.
+        event: under *equals* the first token alone bounds from above only.
+        band: nats by which a printed logprob may be off, through rounding and jitter.
+    """
+    printed = _printed(listed)
+    if not printed:
+        return UNKNOWN
+    first = _first_tokens(spelled)
+    total = logsumexp(printed.values())
+    whole = [p for token, p in printed.items() if token in first.whole]
+    possible = [p for token, p in printed.items() if first.begins(token)]
+    unlisted = len((first.whole | first.parts) - printed.keys())
+    rest = _unlisted(unlisted, min(printed.values()), total, band)
+    high = min(0.0, logsumexp([*(p + band for p in possible), rest]))
+    if event == "equals":
+        return Bounded(-math.inf, high)
+    return Bounded(min(high, _less(logsumexp(whole) - band, total)), high)
+
+
+_CUT = b"\xff"  # no UTF-8 text has it: stands for the bytes of a letter that was cut in two
+_NO_NUMBER = -9000.0  # nats: what is printed instead of a logprob is far below any
+
+
+def _printed(listed: Sequence[Token]) -> dict[bytes, float]:
+    """Printed logprobs by the token's bytes, added up where two lines show the same bytes."""
+    lines: dict[bytes, list[float]] = {}
+    for token in listed:
+        if _NO_NUMBER < token.logprob < math.inf:
+            lines.setdefault(_spelled(token), []).append(min(0.0, token.logprob))
+    return {spelled: logsumexp(found) for spelled, found in lines.items()}
+
+
+def _spelled(token: Token) -> bytes:
+    """A token's bytes; where the provider gives none, as many as can be told from its text."""
+    if token.bytes is not None:
+        return bytes(token.bytes)
+    known, cut, _ = token.text.partition("\ufffd")
+    return known.encode() + (_CUT if cut else b"")
+
+
+def _unlisted(count: int, smallest: float, total: float, band: float) -> float:
+    """The most that the unlisted tokens of an answer can have, in nats."""
+    if count == 0:
+        return -math.inf
+    most = math.log(count) + smallest + band
+    listed = math.exp(total)
+    left, rounding = 1 - listed, listed * math.expm1(band)
+    return min(most, math.log(left + rounding)) if left > rounding else most
+
+
+def _less(low: float, total: float) -> float:
+    """A lower bound less what a list exceeds probability 1 by: some line of it is too high."""
+    excess = math.expm1(total) if total > 0 else 0.0
+    left = math.exp(low) - excess
+    if excess == 0 or low == -math.inf:
+        return low
+    return math.log(left) if left > 0 else -math.inf
