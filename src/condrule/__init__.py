@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         TopLogprobs,
     )
     from condrule.backends.local import LocalBackend
-    from condrule.backends.memory import InMemoryBackend
+    from condrule.backends.memory import Faults, InMemoryBackend, Limits, Prices
     from condrule.bet import (
         INSTRUCTIONS_FIRST,
         KAAREL_BET,
@@ -76,6 +76,7 @@ __all__ = [
     "Exact",
     "ExactScorer",
     "Example",
+    "Faults",
     "FinetuneBackend",
     "FinetuneSpec",
     "Gate",
@@ -85,10 +86,12 @@ __all__ = [
     "Job",
     "JobState",
     "LanguageModel",
+    "Limits",
     "LocalBackend",
     "Message",
     "Observation",
     "Outcome",
+    "Prices",
     "Probe",
     "Prompt",
     "PromptTemplate",
@@ -137,7 +140,7 @@ _HOMES = {
         "TopLogprobs",
     ),
     "condrule.backends.local": ("LocalBackend",),
-    "condrule.backends.memory": ("InMemoryBackend",),
+    "condrule.backends.memory": ("Faults", "InMemoryBackend", "Limits", "Prices"),
     "condrule.bet": (
         "INSTRUCTIONS_FIRST",
         "KAAREL_BET",

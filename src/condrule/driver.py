@@ -21,7 +21,6 @@ from condrule.rundir import RunDirectory
 __all__ = ["Driver"]
 
 FLUSH = 64  # observations per append: a crash loses at most these, and they are asked again
-POLL_SECONDS = 10.0
 
 
 @attrs.frozen
@@ -99,7 +98,7 @@ class Driver:
                 if now != job:
                     self.journal.job(now)
             if not all(job.state.ended for job in self.journal.history.jobs.values()):
-                self.sleep(POLL_SECONDS)
+                self.sleep(self.backend.poll_seconds)
 
     def _ask_all(self, name: str, probes: Sequence[Probe], progress: Progress) -> None:
         """Let the scorer plan until it has no more to ask; draw what is not drawn yet."""

@@ -250,6 +250,8 @@ class FinetuneBackend(ABC):
 
     computes_here: bool = False
     """True where ``submit`` itself trains, so that it returns an ended job."""
+    poll_seconds: float = 10.0
+    """How long to wait between two polls of the jobs that run."""
 
     @property
     @abstractmethod

@@ -1,0 +1,46 @@
+"""What the provider charges, and what it has counted."""
+
+from __future__ import annotations
+
+import attrs
+
+from condrule.backends.memory.checks import number
+
+__all__ = ["Account", "Prices"]
+
+
+@attrs.frozen
+class Prices:
+    """USD per million tokens. Nothing else is charged, and refusals and failed jobs are free.
+
+    Raises ConfigError where a value is out of range.
+    """
+
+    training: float = attrs.field(default=0.0, validator=number(0, 1e6))
+    """Tokens of a training file, times its epochs; due when the job is accepted."""
+    input: float = attrs.field(default=0.0, validator=number(0, 1e6))
+    """Tokens of prompts, once a query, and of texts whose probability is asked."""
+    output: float = attrs.field(default=0.0, validator=number(0, 1e6))
+    """Tokens of responses; a list of first tokens is one."""
+
+
+@attrs.define(eq=False)
+class Account:
+    """What the provider has counted so far."""
+
+    calls: int = 0
+    """Calls made, those that were lost included."""
+    training_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+
+    def charge(
+        self, prices: Prices, *, training: int = 0, asked: int = 0, answered: int = 0
+    ) -> None:
+        """Add tokens, and what they cost."""
+        self.training_tokens += training
+        self.input_tokens += asked
+        self.output_tokens += answered
+        due = training * prices.training + asked * prices.input + answered * prices.output
+        self.usd += due / 1e6

@@ -1,0 +1,53 @@
+"""Checks of settings; each raises ConfigError with what was found and what is allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from condrule.errors import ConfigError, Problem
+
+__all__ = ["number", "one_of", "whole", "wrong"]
+
+
+def wrong(key: str, message: str) -> ConfigError:
+    """The error that a setting is not as it must be."""
+    return ConfigError([Problem(key, message)], "backend memory")
+
+
+def number(low: float, high: float, *, open_ends: bool = False) -> Any:
+    """A validator: a number between two others."""
+
+    def check(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
+        plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if plain and low <= value <= high and not (open_ends and value in (low, high)):
+            return
+        allowed = f"a number from {low} to {high}" + (", both excluded" if open_ends else "")
+        raise wrong(attribute.name, f"is {value!r}; it must be {allowed}")
+
+    return check
+
+
+def whole(least: int) -> Any:
+    """A validator: a whole number, or a list of them, none below the least."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        for one in value if isinstance(value, tuple) else (value,):
+            if not isinstance(one, int) or isinstance(one, bool) or one < least:
+                raise wrong(
+                    attribute.name, f"is {one!r}; it must be a whole number, {least} or more"
+                )
+
+    return check
+
+
+def one_of(*allowed: str) -> Any:
+    """A validator: one of a few words, or a list of such."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        for one in value if isinstance(value, tuple) else (value,):
+            if one not in allowed:
+                raise wrong(attribute.name, f"is {one!r}; it must be {' or '.join(allowed)}")
+
+    return check

@@ -1,0 +1,112 @@
+"""A toy tokenizer, and what biases on tokens do to a distribution of responses.
+
+A token is a word with the white space before it, or a piece of so many bytes of one, so that a
+letter may be split as real tokenizers split it. There is no vocabulary: a token's id is the number
+that its bytes spell, so any token has an id and any id tells its token.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+__all__ = ["Tokens", "first_tokens", "join", "split", "tilted", "token_bytes", "token_id"]
+
+Tokens = tuple[bytes, ...]
+
+
+def split(text: str, piece: int | None = None) -> Tokens:
+    """A text's tokens: whole words, or pieces of them of so many bytes.
+
+    >>> split("Saint Lucia")
+    (b'Saint', b' Lucia')
+    >>> split("Peru", piece=3)
+    (b'Per', b'u')
+    """
+    words = [word.encode() for word in re.findall(r"\s*\S+|\s+", text)]
+    if piece is None:
+        return tuple(words)
+    return tuple(word[at : at + piece] for word in words for at in range(0, len(word), piece))
+
+
+def join(tokens: Iterable[bytes]) -> str:
+    """The text of tokens; what is left of a split letter reads as a replacement character."""
+    return b"".join(tokens).decode(errors="replace")
+
+
+def token_id(token: bytes) -> int:
+    """The number of a token: its bytes after a one, so that none is lost.
+
+    >>> token_id(b"Peru") == 0x01_50_65_72_75
+    True
+    """
+    return int.from_bytes(b"\x01" + token, "big")
+
+
+def token_bytes(number: int) -> bytes:
+    """The token of a number. Raises ValueError where there is none.
+
+    >>> token_bytes(token_id(b" Lucia"))
+    b' Lucia'
+    """
+    spelled = number.to_bytes((max(number, 0).bit_length() + 7) // 8, "big") if number > 0 else b""
+    if len(spelled) < 2 or spelled[0] != 1:
+        raise ValueError(f"{number} is no token's number")
+    return spelled[1:]
+
+
+def first_tokens(responses: Mapping[Tokens, float]) -> dict[bytes, float]:
+    """The probability of each token to be the first of the response."""
+    found: dict[bytes, list[float]] = {}
+    for tokens, probability in responses.items():
+        if tokens:
+            found.setdefault(tokens[0], []).append(probability)
+    return {token: math.fsum(parts) for token, parts in found.items()}
+
+
+def tilted(
+    responses: Mapping[Tokens, float], bias: Mapping[bytes, float], temperature: float = 1.0
+) -> dict[Tokens, float]:
+    """The distribution of responses when logits are biased wherever a token is drawn.
+
+    Args:
+        responses: the probability of each response without a bias; the empty one has no token, so
+            nothing biases it.
+        bias: what is added to a token's logit, in nats.
+        temperature: divides logits, after the bias; 0 keeps the most probable token alone.
+    """
+    return dict(_spread(dict(responses), bias, temperature, 0))
+
+
+def _spread(
+    responses: Mapping[Tokens, float], bias: Mapping[bytes, float], temperature: float, at: int
+) -> Iterable[tuple[Tokens, float]]:
+    """Responses that agree before ``at``, with their probabilities given that they do."""
+    branches: dict[bytes | None, dict[Tokens, float]] = {}
+    for tokens, probability in responses.items():
+        token = tokens[at] if at < len(tokens) else None
+        branches.setdefault(token, {})[tokens] = probability
+    logits = [
+        _log(math.fsum(branch.values())) + (bias.get(token, 0.0) if token is not None else 0.0)
+        for token, branch in branches.items()
+    ]
+    for (token, branch), share in zip(branches.items(), _softmax(logits, temperature), strict=True):
+        if token is None:
+            yield from ((tokens, share) for tokens in branch)
+        elif share > 0:
+            deeper = _spread(branch, bias, temperature, at + 1)
+            yield from ((tokens, share * inner) for tokens, inner in deeper)
+
+
+def _softmax(logits: list[float], temperature: float) -> list[float]:
+    top = max(logits)
+    if temperature == 0:
+        best = logits.index(top)
+        return [float(number == best) for number in range(len(logits))]
+    weights = [math.exp((logit - top) / temperature) for logit in logits]
+    return [weight / math.fsum(weights) for weight in weights]
+
+
+def _log(p: float) -> float:
+    return math.log(p) if p > 0 else -math.inf
