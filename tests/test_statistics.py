@@ -17,7 +17,6 @@ from condrule.statistics import (
     largest_share,
     log_mean,
     permutation_test,
-    ratio,
     seed_interval,
     share_above,
     specificity,
@@ -118,19 +117,6 @@ def test_unbounded_ends_are_null_and_exact_zero_is_zero() -> None:
     unknown = estimate(Bounds(np.array([-np.inf]), np.array([0.0]))).to_json()
     zero = estimate(Bounds.exact([-np.inf])).to_json()
     assert (unknown["low"], unknown["ci_low"], zero["low"]) == (None, None, 0.0)
-
-
-def test_ratio_of_means() -> None:
-    """Mean over mean, not the mean of ratios."""
-    top, bottom = Bounds.exact(np.log([[0.2, 0.4]])), Bounds.exact(np.log([[0.1, 0.2]]))
-    assert np.exp(ratio(top, bottom, "arithmetic_mean").low) == pytest.approx([2.0])
-
-
-def test_ratio_to_what_is_unknown_is_unbounded() -> None:
-    """The denominator's low end is the ratio's high end."""
-    unknown = Bounds(np.array([[-np.inf]]), np.array([[0.0]]))
-    found = ratio(Bounds.exact([[-1.0]]), unknown, "arithmetic_mean")
-    assert (found.low[0], found.high[0]) == (-1.0, np.inf)
 
 
 def test_share_above_is_strict() -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
 from condrule.arms import Probe
 from condrule.backends.base import Job
-from condrule.evidence import Evidence
+from condrule.evidence import Evidence, Sampled
 from condrule.journal import History
+from condrule.measured import Measured
 from condrule.plan import PlannedJob, StudyPlan, greedy, sampled
 from condrule.results import Model, Responses, Result
-from condrule.scorers.base import ProbeEvidence, Seen
-from condrule.statistics import Bounds
+from condrule.scorers.base import Seen
 
 __all__ = ["build_result"]
 
@@ -46,22 +44,26 @@ def _responses(
             seed,
             mode,
             answers={
-                name: _bounds([one.answers[name] for one in found]) for name in found[0].answers
+                name: _measured([one.answers[name] for one in found]) for name in found[0].answers
             },
-            contrasts=_matrix(found) if found[0].contrasts else None,
+            contrasts=_matrix([one.contrasts for one in found]) if found[0].contrasts else None,
             greedy=tuple(_greedy(probe, seen) for probe in asked),
             samples=tuple(_samples(probe, seen, plan.samples) for probe in asked),
         )
 
 
-def _bounds(evidence: Sequence[Evidence]) -> Bounds:
-    ends = np.array([one.support for one in evidence], dtype=np.float64)
-    return Bounds(ends[..., 0], ends[..., 1])
+def _measured(evidence: Sequence[Evidence]) -> Measured:
+    return Measured.of([one.support for one in evidence], [_counts(one) for one in evidence])
 
 
-def _matrix(found: Sequence[ProbeEvidence]) -> Bounds:
-    ends = np.array([[one.support for one in row.contrasts] for row in found], dtype=np.float64)
-    return Bounds(ends[..., 0], ends[..., 1])
+def _matrix(rows: Sequence[Sequence[Evidence]]) -> Measured:
+    supports = [[one.support for one in row] for row in rows]
+    return Measured.of(supports, [_counts(one) for row in rows for one in row])
+
+
+def _counts(evidence: Evidence) -> list[tuple[int, int, float]]:
+    tallies = evidence.tallies if isinstance(evidence, Sampled) else ()
+    return [(tally.hits, tally.draws, tally.bias) for tally in tallies]
 
 
 def _greedy(probe: Probe, seen: Seen) -> str | None:

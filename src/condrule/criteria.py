@@ -21,6 +21,9 @@ from condrule.templates import PromptTemplate
 __all__ = ["Clause", "Criterion", "Gate", "GateResult", "Outcome", "Verdict"]
 
 
+_CLEAR = math.log(100)
+
+
 class Outcome(Enum):
     """What a criterion says, with the sentence that explains it."""
 
@@ -73,6 +76,13 @@ class Clause:
             f"P({self.answer}'s answer){ratio} of arm {self.arm} at {self.mode} "
             f"{self.comparison} {self.threshold:g}"
         )
+
+    @property
+    def clip(self) -> tuple[float, float]:
+        """A hundredth of the threshold and a hundred times it, in nats: values beyond decide alike
+        (see `~condrule.statistics.clipped_interval`)."""
+        line = math.log(self.threshold)
+        return line - _CLEAR, line + _CLEAR
 
     def judge(self, low: float, high: float) -> bool | None:
         """True if the clause holds all over an interval (in nats), False if nowhere, else None."""

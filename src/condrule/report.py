@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ["render", "table"]
@@ -98,8 +98,8 @@ def _beside(data: Mapping[str, Any]) -> Iterator[str]:
                     f"P({answer}'s)",
                     point(cell["arithmetic_mean"]),
                     point(cell["geometric_mean"]),
-                    number(cell["median"]),
-                    number(cell["share_above_threshold"]),
+                    point(cell["median"]),
+                    _range(cell["share_above_threshold"]),
                     number(cell["largest_item_share"]),
                 ]
             )
@@ -146,16 +146,25 @@ def _specificity(data: Mapping[str, Any]) -> Iterator[str]:
             answer,
             " ".join(_range(s["nats"]) for s in each),
             interval(gained[arm, mode, answer]),
-            number(max(s["pvalue"] for s in each)),
+            number(_largest(s["pvalue"] for s in each)),
+            " ".join(_range(s["rank"]) for s in each),
+            number(_largest(s["rank_pvalue"] for s in each)),
         ]
         for (arm, mode, answer), each in found.items()
     ]
     if rows:
-        header = ["arm", "asked in", "answer", "each fine-tune", "gain over base", "largest p"]
+        each = ["each fine-tune", "gain over base", "largest p"]
+        header = ["arm", "asked in", "answer", *each, "others below", "largest p"]
         yield ""
-        yield "Specificity: log P(own answer) - log P(other items' answers), nats."
+        yield "Specificity: log P(own answer) - log P(other items' answers), nats;"
+        yield "then the share of other items' answers that are less probable, by chance 0.5."
         yield from table(header, rows)
         yield from _between_arms(data)
+
+
+def _largest(pvalues: Iterable[float | None]) -> float | None:
+    known = [p for p in pvalues if p is not None]
+    return max(known, default=None)
 
 
 def _between_arms(data: Mapping[str, Any]) -> Iterator[str]:
@@ -239,6 +248,7 @@ def _range(ends: Mapping[str, Any]) -> str:
 
 def interval(estimate: Mapping[str, Any]) -> str:
     """A point estimate with its interval, which is left out where there is no sampling error."""
-    if estimate["df"] is None:
+    ends = [(estimate[end], estimate[f"ci_{end}"]) for end in ("low", "high")]
+    if estimate["df"] is None and all(found == limit for found, limit in ends):
         return point(estimate)
     return f"{point(estimate)} [{number(estimate['ci_low'])}, {number(estimate['ci_high'])}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from condrule import plots, report, tables
 from condrule.backends.base import Event, Job
 from condrule.criteria import Clause, Gate, GateResult, Verdict
 from condrule.errors import CondruleError, MissingExtraError, did_you_mean
+from condrule.measured import Measured, aggregate
 from condrule.plan import StudyPlan
 from condrule.statistics import (
     ESTIMANDS,
@@ -22,8 +24,10 @@ from condrule.statistics import (
     Estimate,
     PermutationTest,
     estimate,
+    log_mean,
     permutation_test,
-    ratio,
+    rank_specificity,
+    ranks,
     specificity,
 )
 
@@ -44,9 +48,9 @@ class Responses:
     model: Model
     seed: int
     mode: str
-    answers: Mapping[tuple[str, Event], Bounds]
+    answers: Mapping[tuple[str, Event], Measured]
     """Log-probabilities of the items' own answers, by the answer's mode and the event."""
-    contrasts: Bounds | None = None
+    contrasts: Measured | None = None
     """Items x pooled answers: log-probabilities; for arms only."""
     greedy: tuple[str | None, ...] = ()
     """The most probable response for each item; None where it was not given."""
@@ -58,23 +62,40 @@ class Specificity:
     """How much likelier the own answer is than other items' answers."""
 
     matrix: Bounds
-    """Items x distinct answers, log-probabilities: the items whose whole row was observed."""
+    """Items x distinct answers, log-probabilities: points where they were drawn."""
     own: NDArray[np.intp]
     """For each item, the column of its own answer."""
 
     @property
     def n(self) -> int:
-        """The items it was measured on."""
-        return len(self.own)
+        """The items that it can be measured on in nats: none of their answers may be 0."""
+        return int(self._finite.sum())
 
     @property
     def nats(self) -> Bounds:
-        """Mean log P(own) minus mean log P(others)."""
-        return specificity(self.matrix, self.own)
+        """Mean log P(own) minus mean log P(others); unbounded with fewer than two such items."""
+        if self.n < 2:
+            return Bounds(np.array(-np.inf), np.array(np.inf))
+        return specificity(self.matrix[self._finite], self.own[self._finite])
 
-    def test(self) -> PermutationTest:
-        """Could answers dealt to items at random look like this?"""
-        return permutation_test(self.matrix, self.own)
+    @property
+    def rank(self) -> Bounds:
+        """Mean share of the other answers that are less probable than the own: 1/2 by chance."""
+        return rank_specificity(self.matrix, self.own)
+
+    def test(self) -> PermutationTest | None:
+        """Could answers dealt to items at random look like this, in nats? None if unbounded."""
+        if self.n < 2:
+            return None
+        return permutation_test(self.matrix[self._finite], self.own[self._finite])
+
+    def rank_test(self) -> PermutationTest:
+        """Could answers dealt to items at random look like this, by rank?"""
+        return permutation_test(ranks(self.matrix), self.own)
+
+    @property
+    def _finite(self) -> NDArray[np.bool_]:
+        return np.asarray(np.isfinite(self.matrix.low).all(axis=1))
 
 
 @attrs.frozen(eq=False)
@@ -94,8 +115,11 @@ class Result:
         model: Model = "finetuned",
         event: Event | None = None,
         seeds: Sequence[int] | None = None,
-    ) -> Bounds:
+    ) -> Measured:
         """Log-probabilities of an answer, fine-tunes x items (base models x items).
+
+        ``low`` and ``high`` are the ends of what they can be, equal where the evidence is exact.
+        Where responses were drawn and counted, see ``points`` and ``limits()``.
 
         Args:
             arm: an arm's name.
@@ -105,11 +129,10 @@ class Result:
             event: None is the study's event.
             seeds: None is all; several seeds that share a base model count it once.
         """
-        rows = [
+        return Measured.stack(
             self._find(arm, model, seed, mode).answers[answer, event or self.plan.event]
             for seed in self._distinct(model, seeds)
-        ]
-        return Bounds(np.stack([r.low for r in rows]), np.stack([r.high for r in rows]))
+        )
 
     def probability(
         self,
@@ -124,9 +147,7 @@ class Result:
     ) -> Estimate:
         """Mean over items of the probability of an answer, as log; arguments as `logprobs`."""
         found = self.logprobs(arm, mode, answer, model=model, event=event, seeds=seeds)
-        values = found.map(ESTIMANDS[estimand])
-        what = estimand.replace("_", " ")
-        return estimate(values, level=self._level, highest=0.0, what=f"the {what}")
+        return self._estimate(found, None, estimand)
 
     def ratio(
         self,
@@ -142,9 +163,7 @@ class Result:
         """Mean P(answer) / mean P(against), as log; arguments as `logprobs`."""
         top = self.logprobs(arm, mode, answer, model=model, seeds=seeds)
         bottom = self.logprobs(arm, mode, against, model=model, seeds=seeds)
-        values = ratio(top, bottom, estimand)
-        what = f"the ratio of {estimand.replace('_', ' ')}s"
-        return estimate(values, level=self._level, what=what)
+        return self._estimate(top, bottom, estimand)
 
     def neither(
         self, arm: str, mode: str, *, model: Model = "finetuned", seed: int | None = None
@@ -152,7 +171,8 @@ class Result:
         """Bounds of the mean probability that no mode's answer is given, over items and seeds."""
         seeds = None if seed is None else [seed]
         total = [
-            self.logprobs(arm, mode, answer, model=model, seeds=seeds) for answer in self.plan.modes
+            self.logprobs(arm, mode, answer, model=model, seeds=seeds).points
+            for answer in self.plan.modes
         ]
         most = 1 - sum(np.exp(part.low) for part in total)
         least = 1 - sum(np.exp(part.high) for part in total)
@@ -179,19 +199,12 @@ class Result:
         seeds: Sequence[int] | None = None,
     ) -> Estimate:
         """The quantity a clause is about."""
+        how: dict[str, Any] = {"model": model, "seeds": seeds}
+        top = self.logprobs(clause.arm, clause.mode, clause.answer, **how)
         if clause.against is None:
-            return self.probability(
-                clause.arm, clause.mode, clause.answer, estimand=estimand, model=model, seeds=seeds
-            )
-        return self.ratio(
-            clause.arm,
-            clause.mode,
-            clause.answer,
-            clause.against,
-            estimand=estimand,
-            model=model,
-            seeds=seeds,
-        )
+            return self._estimate(top, None, estimand, clause.clip)
+        bottom = self.logprobs(clause.arm, clause.mode, clause.against, **how)
+        return self._estimate(top, bottom, estimand, clause.clip)
 
     def gates(self) -> tuple[GateResult, ...]:
         """The criterion's gates, each by the lowest value over models and modes."""
@@ -265,6 +278,28 @@ class Result:
         clauses = self.plan.criterion.clauses if self.plan.criterion else ()
         return next((c.threshold for c in clauses if c.quantity == "probability"), 1e-4)
 
+    def _estimate(
+        self,
+        top: Measured,
+        bottom: Measured | None,
+        estimand: Estimand,
+        clip: tuple[float, float] | None = None,
+    ) -> Estimate:
+        """Of a mean, or of the ratio of two."""
+        found = aggregate(top, estimand, self._level)
+        what, highest = f"the {estimand.replace('_', ' ')}", 0.0
+        if bottom is not None:
+            found -= aggregate(bottom, estimand, self._level)
+            what, highest = f"the ratio of {what.removeprefix('the ')}s", math.inf
+        return estimate(
+            found.points,
+            found.limits,
+            level=self._level,
+            highest=highest,
+            what=what,
+            clip=clip,
+        )
+
     def _distinct(self, model: Model, seeds: Sequence[int] | None) -> list[int]:
         chosen = list(self.plan.seeds if seeds is None else seeds)
         if model == "finetuned":
@@ -282,20 +317,20 @@ class Result:
             f"{list(self.plan.modes)}." + did_you_mean(group, self.plan.arms)
         )
 
-    def _compared(self, found: Bounds, answer: str) -> tuple[Bounds, NDArray[np.intp]]:
-        """The matrix of one mode's answers, for the items whose whole row was observed."""
+    def _compared(self, found: Measured, answer: str) -> tuple[Bounds, NDArray[np.intp]]:
+        """The matrix of one mode's answers, for the items of which anything is known."""
         texts = [spelled[0] for spelled in self.plan.pool]
         compared = self.plan.items[: self.plan.compared]
         columns = [texts.index(text) for text in dict.fromkeys(i.answers[answer] for i in compared)]
         position = {texts[column]: place for place, column in enumerate(columns)}
         own = np.array([position[item.answers[answer]] for item in compared], dtype=np.intp)
         matrix = found[: len(compared), columns]
-        whole = np.isfinite(matrix.low).all(axis=1)
-        return matrix[whole], own[whole]
+        asked = ~matrix.unknown.all(axis=1)
+        return matrix.points[asked], own[asked]
 
     def _gate(self, gate: Gate) -> GateResult:
         values = [
-            float(ESTIMANDS["arithmetic_mean"](responses.answers[mode, self.plan.event].low))
+            float(log_mean(responses.answers[mode, self.plan.event].points.low))
             for responses in self.responses
             if responses.model == gate.model
             for mode in self._gate_modes(gate, responses.group)

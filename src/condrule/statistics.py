@@ -24,11 +24,13 @@ __all__ = [
     "FloatArray",
     "PermutationTest",
     "Scope",
+    "clipped_interval",
     "estimate",
     "largest_share",
     "log_mean",
     "permutation_test",
-    "ratio",
+    "rank_specificity",
+    "ranks",
     "seed_interval",
     "share_above",
     "specificity",
@@ -54,11 +56,11 @@ class Bounds:
     low: FloatArray
     high: FloatArray
 
-    @classmethod
-    def exact(cls, values: Any) -> Bounds:
+    @staticmethod
+    def exact(values: Any) -> Bounds:
         """Bounds without a gap between them."""
         array = np.asarray(values, dtype=np.float64)
-        return cls(array, array)
+        return Bounds(array, array)
 
     def map(self, function: Callable[[FloatArray], Any]) -> Bounds:
         """Bounds of a statistic that never falls when any of its inputs rises."""
@@ -167,37 +169,82 @@ def _t_quantile(df: int, level: float) -> float:
 
 
 def estimate(
-    values: Bounds, *, level: float = 0.95, highest: float = math.inf, what: str = "the mean"
+    values: Bounds,
+    limits: Bounds | None = None,
+    *,
+    level: float = 0.95,
+    highest: float = math.inf,
+    what: str = "the mean",
+    clip: tuple[float, float] | None = None,
 ) -> Estimate:
     """An estimate from one number per fine-tune (a vector of nats).
 
     Args:
         values: one number per fine-tune.
-        level: confidence level of the t interval.
+        limits: each number with the sampling error of draws; None: there is none.
+        level: confidence level of the interval.
         highest: what the number can't exceed: 0 for a log-probability.
         what: what was aggregated, for the name of the method.
+        clip: ends to clip values to, where bounds leave an end of the interval open; see
+            `clipped_interval`.
     """
+    limits = limits or values
+    if values.low.shape[-1] == 1:
+        return _of_one(values, limits, highest, what)
     count = values.low.shape[-1]
-    interval = seed_interval(values, level)
+    each = _told_by_draws(values, limits)
+    interval, method = seed_interval(each, level), ""
+    if clip and count >= 3 and not np.isfinite([interval.low, interval.high]).all():
+        interval = clipped_interval(each, interval, clip, level)
+        method = f", of values clipped to {math.exp(clip[0]):.2g} and {math.exp(clip[1]):.2g}"
     with np.errstate(invalid="ignore"):
         low, high = float(values.low.mean(-1)), float(values.high.mean(-1))
-    one = count == 1
     return Estimate(
         low,
         high,
         float(interval.low),
         min(highest, float(interval.high)),
-        Scope.FINETUNE if one else Scope.TRAINING,
-        f"{what} over all items, no sampling error"
-        if one
-        else f"Student t over {count} fine-tunes of the log of {what}",
-        None if one else count - 1,
+        Scope.TRAINING,
+        f"Student t over {count} fine-tunes of the log of {what}{method}",
+        count - 1,
     )
 
 
-def ratio(numerator: Bounds, denominator: Bounds, estimand: Estimand) -> Bounds:
-    """Log of the ratio of two aggregates over items; one number per leading axis."""
-    return numerator.map(ESTIMANDS[estimand]) - denominator.map(ESTIMANDS[estimand])
+def _of_one(values: Bounds, limits: Bounds, highest: float, what: str) -> Estimate:
+    """What is known of a single fine-tune and its items: bounds, and the draws' sampling error."""
+    low, high = float(values.low[..., 0]), float(values.high[..., 0])
+    ci_low, ci_high = float(limits.low[..., 0]), float(limits.high[..., 0])
+    exact = (low, high) == (ci_low, ci_high)
+    error = "no sampling error" if exact else "binomial error of the draws"
+    method = f"{what} over all items, {error}"
+    return Estimate(low, high, ci_low, min(highest, ci_high), Scope.FINETUNE, method)
+
+
+def _told_by_draws(values: Bounds, limits: Bounds) -> Bounds:
+    """Each fine-tune's value where draws tell it to within a nat on either side, else its limits:
+    the log of a small count has no symmetric error that an interval over fine-tunes could hold."""
+    with np.errstate(invalid="ignore"):
+        told = (values.low - limits.low <= 1) & (limits.high - values.high <= 1)
+    told |= (values.low == limits.low) & (values.high == limits.high)
+    return Bounds(np.where(told, values.low, limits.low), np.where(told, values.high, limits.high))
+
+
+def clipped_interval(
+    values: Bounds, interval: Bounds, clip: tuple[float, float], level: float = 0.95
+) -> Bounds:
+    """The interval, with the ends that are unbounded taken from clipped values.
+
+    Values y that are only known to be low leave Student's t without an upper end, since they may
+    be spread over any distance. But E[y] <= E[max(y, floor)], and the clipped values' bounds are
+    finite: their t interval has an upper end, which holds for y too. Likewise above.
+    """
+    floor, ceiling = clip
+    raised = seed_interval(values.map(lambda ends: np.maximum(ends, floor)), level)
+    lowered = seed_interval(values.map(lambda ends: np.minimum(ends, ceiling)), level)
+    return Bounds(
+        np.where(np.isfinite(interval.low), interval.low, lowered.low),
+        np.where(np.isfinite(interval.high), interval.high, raised.high),
+    )
 
 
 def share_above(logprobs: Bounds, threshold: float) -> Bounds:
@@ -228,6 +275,37 @@ def specificity(matrix: Bounds, own: NDArray[np.intp]) -> Bounds:
     mine = matrix[np.arange(items), own]
     others = matrix.map(lambda m: np.where(is_own, 0.0, m).sum(axis=1) / (answers - 1))
     return (mine - others).map(np.mean)
+
+
+def ranks(matrix: Bounds) -> Bounds:
+    """For each item and answer: the share of the other answers that are less probable for this
+    item, ties counting half. Defined under censoring too: where bounds overlap, either may be.
+
+    Args:
+        matrix: items x distinct answers (two or more), log-probabilities.
+    """
+    mine = matrix[:, :, None]
+    other = matrix[:, None, :]
+    another = ~np.eye(matrix.low.shape[1], dtype=bool)
+    exact = (mine.low == mine.high) & (other.low == other.high)
+    tied = another & exact & (mine.low == other.low)
+    above, below = another & (mine.low > other.high), another & (mine.high < other.low)
+    either = another & ~(above | below | tied)
+    low = above.sum(-1) + tied.sum(-1) / 2
+    return Bounds(low, low + either.sum(-1)).map(lambda count: count / another[0].sum())
+
+
+def rank_specificity(matrix: Bounds, own: NDArray[np.intp]) -> Bounds:
+    """Mean over items of the share of other answers that are less probable than the own answer:
+    1/2 by chance, 1 where the own answer is always the most probable.
+
+    Args:
+        matrix: items x distinct answers (two or more), log-probabilities.
+        own: for each item, the column of its own answer.
+
+    It is the area under the ROC curve of own against other answers, item by item.
+    """
+    return ranks(matrix).map(lambda shares: shares[np.arange(len(own)), own].mean())
 
 
 @attrs.frozen

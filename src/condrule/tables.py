@@ -79,6 +79,7 @@ def _which(seed: int | None) -> list[int] | None:
 
 def _cells(result: Result) -> Iterator[dict[str, Any]]:
     for arm, model, seed, mode in _asked(result):
+        level = result.plan.criterion.level if result.plan.criterion else 0.95
         events = sorted({event for r in result.responses for _, event in r.answers})
         for answer in result.plan.modes:
             for event in events:
@@ -93,32 +94,17 @@ def _cells(result: Result) -> Iterator[dict[str, Any]]:
                     "event": event,
                     "n": found.low.shape[-1],
                     "fine_tunes" if model == "finetuned" else "base_models": found.low.shape[0],
-                    "missing": int(np.sum((found.low == -np.inf) & (found.high == 0))),
+                    "missing": int(found.unknown.sum()),
                     **{
                         e: result.probability(arm, mode, answer, estimand=e, **how).to_json()
                         for e in ESTIMANDS
-                        if e != "median"
                     },
-                    "median": _known(found.map(ESTIMANDS["median"]).map(_mean_of_logs)),
-                    "share_above_threshold": _known(
-                        share_above(found, result.threshold).map(np.mean), log=False
+                    "share_above_threshold": _ends(
+                        share_above(found.limits(level), result.threshold).map(np.mean)
                     ),
                     "threshold": result.threshold,
-                    "largest_item_share": _finite(float(np.mean(largest_share(found.high)))),
+                    "largest_item_share": _finite(float(np.mean(largest_share(found.points.high)))),
                 }
-
-
-def _mean_of_logs(values: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        return np.mean(values)
-
-
-def _known(bounds: Bounds, *, log: bool = True) -> float | None:
-    """The number where the evidence fixes it, else None."""
-    low, high = float(bounds.low), float(bounds.high)
-    if low != high:
-        return None
-    return math.exp(low) if log else low
 
 
 def _ends(bounds: Bounds) -> dict[str, float | None]:
@@ -164,7 +150,7 @@ def _specificity(result: Result) -> Iterator[dict[str, Any]]:
         for answer in result.plan.modes:
             found = result.specificity(arm, mode, answer, seed=seed, model=model)
             if found is not None:
-                test = found.test()
+                test, by_rank = found.test(), found.rank_test()
                 yield {
                     "arm": arm,
                     "model": model,
@@ -173,14 +159,16 @@ def _specificity(result: Result) -> Iterator[dict[str, Any]]:
                     "answer": answer,
                     "n": found.n,
                     "nats": _ends(found.nats),
-                    "pvalue": test.pvalue,
-                    "permutations": test.permutations,
+                    "pvalue": test.pvalue if test else None,
+                    "rank": _ends(found.rank),
+                    "rank_pvalue": by_rank.pvalue,
+                    "permutations": by_rank.permutations,
                 }
 
 
 def _differences(result: Result) -> Iterator[dict[str, Any]]:
     for row, found in differences(result):
-        yield {**row, "nats": found.to_json(log=True)}
+        yield {**row, **{measure: one.to_json(log=True) for measure, one in found.items()}}
 
 
 def _says(result: Result) -> Iterator[dict[str, Any]]:
@@ -207,7 +195,9 @@ def evidence_rows(result: Result) -> Iterator[dict[str, Any]]:
     """One row per arm, model, seed, mode, item, answer and event."""
     for r in result.responses:
         for (answer, event), found in r.answers.items():
-            for item, low, high in zip(result.plan.items, found.low, found.high, strict=True):
+            drawn = found.hits.sum(-1), found.draws.sum(-1)
+            rows = zip(result.plan.items, found.low, found.high, *drawn, strict=True)
+            for item, low, high, hits, draws in rows:
                 yield {
                     "arm": r.group,
                     "model": r.model,
@@ -221,6 +211,8 @@ def evidence_rows(result: Result) -> Iterator[dict[str, Any]]:
                     "high": float(np.exp(high)),
                     "logprob_low": float(low),
                     "logprob_high": float(high),
+                    "hits": int(hits),
+                    "draws": int(draws),
                 }
 
 
@@ -231,7 +223,7 @@ def plot_rows(result: Result) -> Iterator[PlotRow]:
         for mode in modes:
             for model in MODELS:
                 for answer in result.plan.modes:
-                    items = result.logprobs(arm, mode, answer, model=model)
+                    items = result.logprobs(arm, mode, answer, model=model).points
                     mean = result.probability(arm, mode, answer, model=model)
                     label = f"{arm}, {mode}\n{'fine-tuned' if model == 'finetuned' else model}"
                     yield PlotRow(label, answer, items, mean)

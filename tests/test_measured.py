@@ -1,0 +1,248 @@
+"""Items that were counted, bounded or known, and their means with the draws' sampling error."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from condrule.evidence import Sampled, Tally
+from condrule.measured import Measured, aggregate, clopper_pearson
+from condrule.statistics import ESTIMANDS
+
+OPEN = (-math.inf, 0.0)
+
+
+def counted(hits: object, draws: object, bias: object = 0.0) -> Measured:
+    """Items of which nothing is known but counts."""
+    hits, draws, bias = np.broadcast_arrays(*(np.array(x, float) for x in (hits, draws, bias)))
+    shape = hits.shape
+    return Measured(
+        np.full(shape, -np.inf), np.zeros(shape), hits[..., None], draws[..., None], bias[..., None]
+    )
+
+
+def known(values: object) -> Measured:
+    """Items whose probability is known."""
+    return Measured.of([(x, x) for x in np.log(np.array(values, float))])
+
+
+counts = st.integers(1, 12).flatmap(
+    lambda n: st.tuples(
+        hnp.arrays(np.int64, n, elements=st.integers(0, 40)),
+        hnp.arrays(np.int64, n, elements=st.integers(1, 40)),
+    )
+)
+
+
+@given(st.integers(0, 300), st.integers(1, 300), st.floats(0.6, 0.999))
+def test_clopper_pearson_is_the_librarys(hits: int, more: int, level: float) -> None:
+    """As in scipy."""
+    draws = hits + more
+    found = clopper_pearson(np.array(float(hits)), np.array(float(draws)), level)
+    expected = stats.binomtest(hits, draws).proportion_ci(level)
+    assert tuple(map(float, found)) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@given(st.integers(1, 20), st.integers(1, 50), st.data())
+def test_equal_draws_are_pooled(items: int, draws: int, data: st.DataObject) -> None:
+    """Hits of all items together, as one binomial."""
+    hits = data.draw(hnp.arrays(np.int64, items, elements=st.integers(0, draws)))
+    found = aggregate(counted(hits, draws), "arithmetic_mean").limits
+    expected = stats.binomtest(int(hits.sum()), items * draws).proportion_ci(0.95)
+    assert np.exp([found.low, found.high]) == pytest.approx([expected.low, expected.high], abs=1e-9)
+
+
+@given(counts)
+def test_points_lie_in_their_limits(data: tuple[np.ndarray, np.ndarray]) -> None:
+    """For every aggregate, with draws of any number."""
+    hits, misses = data
+    items = counted(hits, hits + misses)
+    for estimand in ESTIMANDS:
+        found = aggregate(items, estimand)
+        assert found.limits.low <= found.points.low <= found.points.high <= found.limits.high
+
+
+@given(counts)
+def test_a_higher_level_is_wider(data: tuple[np.ndarray, np.ndarray]) -> None:
+    """99 of 100 need more room than 80 of 100."""
+    hits, misses = data
+    items = counted(hits, hits + misses)
+    for estimand in ESTIMANDS:
+        narrow, wide = (aggregate(items, estimand, level).limits for level in (0.8, 0.99))
+        assert wide.low <= narrow.low
+        assert narrow.high <= wide.high
+
+
+@given(counts, st.randoms())
+def test_items_have_no_order(data: tuple[np.ndarray, np.ndarray], random: object) -> None:
+    """Shuffled items have the same mean and the same limits."""
+    hits, misses = data
+    order = list(range(len(hits)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    items = counted(hits, hits + misses)
+    for estimand in ESTIMANDS:
+        one, other = aggregate(items, estimand).limits, aggregate(items[order], estimand).limits
+        assert float(one.low) == pytest.approx(float(other.low))
+        assert float(one.high) == pytest.approx(float(other.high))
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 8), elements=st.floats(-40, 0)))
+def test_without_draws_an_aggregate_is_the_estimand_of_the_bounds(values: np.ndarray) -> None:
+    """Nothing was drawn, so there is no sampling error."""
+    items = Measured.of([(low, min(0.0, low + 1)) for low in values])
+    for estimand, function in ESTIMANDS.items():
+        found = aggregate(items, estimand)
+        assert (found.points.low, found.points.high) == (function(items.low), function(items.high))
+        assert found.limits is found.points
+
+
+def test_zero_hits_leave_no_lower_end() -> None:
+    """36,887 draws without a hit put the mean below 1e-4, two-sided 95%."""
+    found = aggregate(counted([0] * 3, 12_296), "arithmetic_mean")
+    assert found.points.low == found.limits.low == -math.inf
+    assert float(np.exp(found.limits.high)) == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_all_hits_reach_probability_one() -> None:
+    """The upper end of a mean that was always hit is 1."""
+    found = aggregate(counted([8, 8], 8), "arithmetic_mean").limits
+    assert (float(found.low) < 0.0, float(found.high)) == (True, 0.0)
+
+
+def test_an_item_that_is_known_adds_no_error() -> None:
+    """Half of the mean is known, the other half is counted."""
+    items = Measured.of([(math.log(0.5),) * 2, OPEN], [(), [(10, 20, 0.0)]])
+    low, high = (float(np.exp(end)) for end in vars_of(items))
+    alone = stats.binomtest(10, 20).proportion_ci(0.95)
+    assert (low, high) == pytest.approx((0.25 + alone.low / 2, 0.25 + alone.high / 2))
+
+
+def vars_of(items: Measured) -> tuple[float, float]:
+    """The limits of the arithmetic mean."""
+    found = aggregate(items, "arithmetic_mean").limits
+    return float(found.low), float(found.high)
+
+
+def test_an_unknown_item_is_bounded_by_best_and_worst_case() -> None:
+    """Its probability may be 0 or 1."""
+    items = Measured.of([OPEN, OPEN], [(), [(200, 200, 0.0)]])
+    low, high = vars_of(items)
+    assert math.exp(low) == pytest.approx(0.5, abs=0.02)
+    assert high == 0.0
+    assert items.unknown.tolist() == [True, False]
+
+
+def test_bounds_hold_whatever_was_drawn() -> None:
+    """Limits never leave the support, and neither does the point."""
+    items = Measured.of([(-2.0, -1.0)], [[(0, 50, 0.0)]])
+    assert items.points.low.tolist() == items.points.high.tolist() == [-2.0]
+    assert items.limits().low.tolist() == [-2.0]
+    assert items.limits().high.tolist() == [-2.0]
+
+
+@pytest.mark.parametrize("truth", [1e-8, 1e-4, 0.3])
+def test_biased_draws_measure_small_probabilities(truth: float) -> None:
+    """With the bias that makes half of the draws hits, P is told to within 2 / sqrt(n) nats twice,
+    and 95 of 100 intervals cover it."""
+    bias, n = round(-math.log(truth / (1 - truth))), 256
+    rate = 1 / (1 + math.exp(-(math.log(truth / (1 - truth)) + bias)))
+    hits = np.random.default_rng(1).binomial(n, rate, size=(4_000, 1))
+    found = counted(hits, n, bias).limits()
+    covered = (found.low <= math.log(truth)) & (math.log(truth) <= found.high)
+    assert covered.mean() == pytest.approx(0.95, abs=0.015)
+    assert np.median(found.high - found.low) / 2 == pytest.approx(2 * 1.96 / 16, rel=0.3)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(-10, 10))
+def test_the_likeliest_value_has_the_highest_likelihood(
+    hits: int, misses: int, bias: float
+) -> None:
+    """Against the evidence's own likelihood, with two kinds of draws."""
+    tallies = [(hits, hits + misses, bias), (1, 3, 0.0)]
+    items = Measured.of([OPEN], [tallies])
+    evidence = Sampled([Tally(*one) for one in tallies])
+    best = float(items.points.low[0])
+    for step in (-0.01, 0.01):
+        assert (
+            evidence.loglikelihood(min(best + step, -1e-12)) <= evidence.loglikelihood(best) + 1e-9
+        )
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(0.5, 10))
+def test_likelihood_ratio_limits_are_where_the_likelihood_has_fallen(
+    hits: int, misses: int, bias: float
+) -> None:
+    """By half of the 95% quantile of chi-squared with one degree of freedom."""
+    items = Measured.of([OPEN], [[(hits, hits + misses, bias), (1, 3, 0.0)]])
+    evidence = Sampled([Tally(hits, hits + misses, bias), Tally(1, 3)])
+    best = evidence.loglikelihood(float(items.points.low[0]))
+    for end in (items.limits().low, items.limits().high):
+        fallen = best - evidence.loglikelihood(float(end[0]))
+        assert fallen == pytest.approx(stats.chi2.ppf(0.95, 1) / 2, rel=1e-3)
+
+
+def test_a_mean_of_biased_items_is_narrower_than_its_items() -> None:
+    """Errors of thirty items are independent: they add up by the square root."""
+    items = counted([128] * 30, 256, 14.0)
+    own = items.limits()
+    found = aggregate(items, "arithmetic_mean").limits
+    width, each = float(found.high - found.low), float((own.high - own.low)[0])
+    assert width == pytest.approx(each / math.sqrt(30), rel=0.05)
+
+
+def test_biased_and_unbiased_items_mix() -> None:
+    """One mean over items that were measured in different ways."""
+    items = Measured.of([OPEN, OPEN], [[(30, 60, 9.0)], [(50, 100, 0.0)]])
+    found = aggregate(items, "arithmetic_mean")
+    assert float(np.exp(found.points.low)) == pytest.approx(0.25, abs=0.001)
+    assert math.exp(vars_of(items)[0]) < 0.25 < math.exp(vars_of(items)[1])
+
+
+@pytest.mark.parametrize("estimand", ["geometric_mean", "median"])
+def test_on_the_log_scale_an_item_without_hits_has_no_lower_end(estimand: str) -> None:
+    """Its log-probability may be anything below."""
+    found = aggregate(counted([0, 0, 9], 20), estimand)  # type: ignore[arg-type]
+    assert float(found.limits.low) == -math.inf
+    assert math.isfinite(float(found.limits.high))
+
+
+def test_rows_with_different_numbers_of_tallies_are_stacked() -> None:
+    """What is missing is no draw."""
+    one = Measured.of([OPEN], [[(1, 2, 0.0), (3, 4, 5.0)]])
+    other = known([0.5])
+    stacked = Measured.stack([one, other])
+    assert stacked.draws.tolist() == [[[2.0, 4.0]], [[0.0, 0.0]]]
+    assert stacked.sampled.tolist() == [[True], [False]]
+
+
+@pytest.mark.parametrize(
+    ("draws", "probabilities"),
+    [(64, (1e-4,) * 30), (512, (1e-4,) * 30), (64, (0.9, *(1e-3,) * 9)), (20, (0.99,) * 5)],
+)
+def test_pooled_intervals_cover_at_least_95_of_100(
+    draws: int, probabilities: tuple[float, ...]
+) -> None:
+    """Also where items differ widely and hits are few; with unequal draws too."""
+    generator = np.random.default_rng(2)
+    unequal = generator.integers(draws // 2, draws + 1, size=(5_000, len(probabilities)))
+    truth = math.log(np.mean(probabilities))
+    for n in (np.full_like(unequal, draws), unequal):
+        found = aggregate(
+            counted(generator.binomial(n, probabilities), n), "arithmetic_mean"
+        ).limits
+        assert np.mean((found.low <= truth) & (truth <= found.high)) > 0.945
+
+
+def test_a_difference_covers_whatever_the_correlation() -> None:
+    """Two answers that are drawn in the same responses exclude each other."""
+    generator, n = np.random.default_rng(3), 200
+    first = generator.binomial(n, 0.4, size=(5_000, 1))
+    second = generator.binomial(n - first, 0.5 / 0.6)
+    top, bottom = (aggregate(counted(h, n), "arithmetic_mean") for h in (first, second))
+    found = (top - bottom).limits
+    truth = math.log(0.4 / 0.5)
+    assert np.mean((found.low <= truth) & (truth <= found.high)) > 0.95
