@@ -77,10 +77,20 @@ def test_the_reason_says_what_was_found() -> None:
     )
 
 
-@pytest.mark.parametrize(("value", "passed"), [(0.8, True), (0.79, False), (None, False)])
-def test_gates_pass_at_their_threshold(value: float | None, passed: bool) -> None:
-    """What was not observed did not pass."""
-    assert GateResult("g", value, 0.8).passed is passed
+@pytest.mark.parametrize(
+    ("low", "high", "passed"),
+    [
+        (0.8, 0.8, True),
+        (0.79, 0.79, False),
+        (0.8, 1.0, True),
+        (0.0, 0.79, False),
+        (0.7, 0.9, None),
+        (0.0, 1.0, None),
+    ],
+)
+def test_gates_pass_at_their_threshold(low: float, high: float, passed: bool | None) -> None:
+    """All that is possible must pass; what was not observed leaves it open."""
+    assert GateResult("g", low, high, 0.8).passed is passed
 
 
 @pytest.mark.parametrize(

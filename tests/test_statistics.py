@@ -12,11 +12,15 @@ from scipy import stats
 from condrule.statistics import (
     ESTIMANDS,
     Bounds,
+    Estimate,
     Scope,
+    around,
     estimate,
     largest_share,
     log_mean,
     permutation_test,
+    rank_specificity,
+    ranks,
     seed_interval,
     share_above,
     specificity,
@@ -163,3 +167,108 @@ def test_seed_intervals_cover_the_truth_in_95_of_100_studies(seeds: int) -> None
     found = seed_interval(Bounds.exact(values))
     covered = np.mean((found.low <= -5) & (found.high >= -5))
     assert covered == pytest.approx(0.95, abs=0.006)
+
+
+def counts_of_one(low: float, high: float) -> Estimate:
+    """An estimate of a single fine-tune that was sampled."""
+    return estimate(Bounds.exact([-2.0]), Bounds(np.array([low]), np.array([high])))
+
+
+def test_one_fine_tune_that_was_sampled_has_the_draws_error() -> None:
+    """The interval of a single fine-tune is that of its draws."""
+    found = counts_of_one(-2.5, -1.5)
+    assert (found.low, found.high, found.ci_low, found.ci_high) == (-2.0, -2.0, -2.5, -1.5)
+    assert found.method == "the mean over all items, binomial error of the draws"
+
+
+def test_fine_tunes_that_draws_tell_are_taken_at_their_points() -> None:
+    """Their sampling error is part of what varies between fine-tunes."""
+    points = Bounds.exact([-2.0, -3.0, -4.0])
+    near = Bounds(points.low - 0.9, points.high + 0.9)
+    assert estimate(points, near).ci_low == estimate(points).ci_low
+
+
+def test_a_fine_tune_that_draws_do_not_tell_is_taken_at_its_limits() -> None:
+    """The log of a count of two or three has no error that could be averaged out."""
+    points = Bounds.exact([-2.0, -3.0, -4.0])
+    far = Bounds(points.low - np.array([0.1, 1.1, 0.1]), points.high)
+    assert estimate(points, far).ci_low < estimate(points).ci_low
+
+
+CLIP = (-14.0, -5.0)
+
+
+def upper_only(*highs: float) -> Bounds:
+    """Fine-tunes of which nothing is known but that they are low."""
+    return Bounds(np.full(len(highs), -np.inf), np.array(highs))
+
+
+def test_fine_tunes_known_to_be_far_below_have_an_upper_end() -> None:
+    """Student's t alone would leave it open, since they may be spread over any distance."""
+    values = upper_only(-16.0, -17.0, -15.0)
+    assert estimate(values).ci_high == math.inf
+    found = estimate(values, clip=CLIP)
+    assert (found.ci_low, found.ci_high) == (-math.inf, -14.0)
+    assert found.method.endswith("of values clipped to 8.3e-07 and 0.0067")
+
+
+def test_fine_tunes_known_to_be_far_above_have_a_lower_end() -> None:
+    """A ratio whose denominator may be 0."""
+    values = Bounds(np.array([-3.0, -4.0, -2.0]), np.full(3, np.inf))
+    found = estimate(values, clip=CLIP)
+    assert (found.ci_low, found.ci_high) == (-5.0, math.inf)
+
+
+def test_two_fine_tunes_are_too_few_to_be_clipped() -> None:
+    """That both are low has a probability of a quarter if half of all fine-tunes are."""
+    assert estimate(upper_only(-16.0, -17.0), clip=CLIP).ci_high == math.inf
+
+
+def test_a_bounded_interval_is_never_clipped() -> None:
+    """Exact evidence keeps Student's t, however far it is spread."""
+    values = Bounds.exact([-2.0, -30.0, -40.0])
+    assert estimate(values, clip=CLIP).ci_high == estimate(values).ci_high
+
+
+def test_around_is_a_hundred_times_either_way() -> None:
+    """In nats."""
+    assert np.exp(around(1e-4)) == pytest.approx([1e-6, 1e-2])
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> Bounds:
+    """Items x answers, some of them tied, some bounded."""
+    shape = draw(st.tuples(st.integers(2, 5), st.integers(2, 5)))
+    low = draw(hnp.arrays(np.int64, shape, elements=st.integers(-6, -1))).astype(float)
+    gap = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, 3))).astype(float)
+    return Bounds(low, np.minimum(low + gap, 0))
+
+
+@given(matrices(), st.data())
+def test_ranks_of_a_truth_lie_in_the_ranks_of_its_bounds(
+    matrix: Bounds, data: st.DataObject
+) -> None:
+    """Whichever of the possible values is true."""
+    shares = data.draw(
+        hnp.arrays(np.float64, matrix.low.shape, elements=st.sampled_from([0, 0.5, 1]))
+    )
+    truth = ranks(Bounds.exact(matrix.low + shares * (matrix.high - matrix.low))).low
+    found = ranks(matrix)
+    assert (found.low <= truth + 1e-12).all()
+    assert (truth <= found.high + 1e-12).all()
+
+
+@given(hnp.arrays(np.int64, (4, 5), elements=st.integers(-6, -1)))
+def test_exact_ranks_are_the_librarys(values: np.ndarray) -> None:
+    """The share of others below, ties half, is the mid-rank."""
+    found = ranks(Bounds.exact(values.astype(float)))
+    expected = (stats.rankdata(values, axis=1) - 1) / 4
+    assert found.low == pytest.approx(expected)
+    assert found.high == pytest.approx(expected)
+
+
+def test_rank_specificity_needs_no_number_for_zero() -> None:
+    """An answer that was never drawn is below one that was."""
+    matrix = Bounds.exact([[-1.0, -np.inf, -np.inf], [-np.inf, -np.inf, -2.0]])
+    assert float(rank_specificity(matrix, np.array([0, 2])).low) == 1.0
+    assert float(rank_specificity(matrix, np.array([1, 0])).low) == 0.25

@@ -21,9 +21,6 @@ from condrule.templates import PromptTemplate
 __all__ = ["Clause", "Criterion", "Gate", "GateResult", "Outcome", "Verdict"]
 
 
-_CLEAR = math.log(100)
-
-
 class Outcome(Enum):
     """What a criterion says, with the sentence that explains it."""
 
@@ -77,13 +74,6 @@ class Clause:
             f"{self.comparison} {self.threshold:g}"
         )
 
-    @property
-    def clip(self) -> tuple[float, float]:
-        """A hundredth of the threshold and a hundred times it, in nats: values beyond decide alike
-        (see `~condrule.statistics.clipped_interval`)."""
-        line = math.log(self.threshold)
-        return line - _CLEAR, line + _CLEAR
-
     def judge(self, low: float, high: float) -> bool | None:
         """True if the clause holds all over an interval (in nats), False if nowhere, else None."""
         line = math.log(self.threshold)
@@ -116,15 +106,19 @@ class Gate:
 
 @attrs.frozen
 class GateResult:
-    """What a gate found. ``value`` is None where nothing was observed."""
+    """What a gate found: the lowest and the highest that its value can be, from 0 to 1."""
 
     name: str
-    value: float | None
+    low: float
+    high: float
     threshold: float
 
     @property
-    def passed(self) -> bool:
-        return self.value is not None and self.value >= self.threshold
+    def passed(self) -> bool | None:
+        """None where the evidence leaves it open; the verdict is not interpretable then either."""
+        if self.low >= self.threshold:
+            return True
+        return None if self.high >= self.threshold else False
 
 
 def _clauses(value: Iterable[Clause]) -> tuple[Clause, ...]:
@@ -226,7 +220,7 @@ class Verdict:
 
     @property
     def interpretable(self) -> bool:
-        """False where a gate failed: then the outcome may not mean what it seems to mean."""
+        """False where a gate did not pass: then the outcome may not mean what it seems to mean."""
         return all(gate.passed for gate in self.gates)
 
     @property

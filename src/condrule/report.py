@@ -38,9 +38,10 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _failed_gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    failed = [gate["name"] for gate in gates if not gate["passed"]]
-    if failed:
-        yield f"GATE FAILED: {', '.join(failed)}. The verdict below is not interpretable."
+    for passed, words in ((False, "GATE FAILED"), (None, "GATE UNDECIDED")):
+        names = [gate["name"] for gate in gates if gate["passed"] is passed]
+        if names:
+            yield f"{words}: {', '.join(names)}. The verdict below is not interpretable."
 
 
 def _heading(data: Mapping[str, Any]) -> Iterator[str]:
@@ -202,11 +203,13 @@ def _says(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {row['arm']} at {row['mode']}: {said or 'none'}"
 
 
+_PASSED = {True: "passed", False: "FAILED", None: "UNDECIDED"}
+
+
 def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for gate in gates:
-        passed = "passed" if gate["passed"] else "FAILED"
-        found = f"{number(gate['value'])} (needs {gate['threshold']:g})"
-        yield f"Gate {gate['name']}: {found}, {passed}"
+        found = f"{_range(gate)} (needs {gate['threshold']:g})"
+        yield f"Gate {gate['name']}: {found}, {_PASSED[gate['passed']]}"
 
 
 def _verdict(data: Mapping[str, Any]) -> Iterator[str]:
@@ -215,7 +218,7 @@ def _verdict(data: Mapping[str, Any]) -> Iterator[str]:
         yield "No criterion was stated, so there is no verdict."
         return
     yield ""
-    suffix = "" if verdict["interpretable"] else "  (NOT INTERPRETABLE: a gate failed)"
+    suffix = "" if verdict["interpretable"] else "  (NOT INTERPRETABLE: a gate did not pass)"
     yield f"VERDICT on {verdict['criterion']}: {verdict['outcome']}{suffix}"
     yield f"  Scope: {verdict['scope']}."
     yield from (f"  {sentence}" for sentence in verdict["reason"].split("\n"))

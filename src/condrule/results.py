@@ -23,6 +23,7 @@ from condrule.statistics import (
     Estimand,
     Estimate,
     PermutationTest,
+    around,
     estimate,
     log_mean,
     permutation_test,
@@ -147,7 +148,7 @@ class Result:
     ) -> Estimate:
         """Mean over items of the probability of an answer, as log; arguments as `logprobs`."""
         found = self.logprobs(arm, mode, answer, model=model, event=event, seeds=seeds)
-        return self._estimate(found, None, estimand)
+        return self._estimate(found, None, estimand, around(self.threshold))
 
     def ratio(
         self,
@@ -202,9 +203,9 @@ class Result:
         how: dict[str, Any] = {"model": model, "seeds": seeds}
         top = self.logprobs(clause.arm, clause.mode, clause.answer, **how)
         if clause.against is None:
-            return self._estimate(top, None, estimand, clause.clip)
+            return self._estimate(top, None, estimand, around(clause.threshold))
         bottom = self.logprobs(clause.arm, clause.mode, clause.against, **how)
-        return self._estimate(top, bottom, estimand, clause.clip)
+        return self._estimate(top, bottom, estimand, around(clause.threshold))
 
     def gates(self) -> tuple[GateResult, ...]:
         """The criterion's gates, each by the lowest value over models and modes."""
@@ -330,14 +331,15 @@ class Result:
 
     def _gate(self, gate: Gate) -> GateResult:
         values = [
-            float(log_mean(responses.answers[mode, self.plan.event].points.low))
+            responses.answers[mode, self.plan.event].points.map(log_mean).map(np.exp)
             for responses in self.responses
             if responses.model == gate.model
             for mode in self._gate_modes(gate, responses.group)
             if responses.mode == mode
         ]
-        lowest = float(np.exp(min(values))) if values else None
-        return GateResult(gate.name, lowest, gate.threshold)
+        low = min((float(value.low) for value in values), default=0.0)
+        high = min((float(value.high) for value in values), default=1.0)
+        return GateResult(gate.name, low, high, gate.threshold)
 
     def _gate_modes(self, gate: Gate, group: str) -> tuple[str, ...]:
         """The modes in which a group's answers count for a gate."""

@@ -24,6 +24,7 @@ __all__ = [
     "FloatArray",
     "PermutationTest",
     "Scope",
+    "around",
     "clipped_interval",
     "estimate",
     "largest_share",
@@ -227,6 +228,12 @@ def _told_by_draws(values: Bounds, limits: Bounds) -> Bounds:
         told = (values.low - limits.low <= 1) & (limits.high - values.high <= 1)
     told |= (values.low == limits.low) & (values.high == limits.high)
     return Bounds(np.where(told, values.low, limits.low), np.where(told, values.high, limits.high))
+
+
+def around(threshold: float) -> tuple[float, float]:
+    """A hundredth of a threshold and a hundred times it, in nats: what lies beyond is far from it
+    on either side, and is clipped where bounds leave an interval open."""
+    return math.log(threshold / 100), math.log(threshold * 100)
 
 
 def clipped_interval(

@@ -47,10 +47,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "specificity": list(_specificity(result)),
         "differences": list(_differences(result)),
         "says": list(_says(result)),
-        "gates": [
-            {"name": g.name, "value": g.value, "threshold": g.threshold, "passed": g.passed}
-            for g in result.gates()
-        ],
+        "gates": [{**attrs.asdict(gate), "passed": gate.passed} for gate in result.gates()],
         "verdict": result.verdict().to_json() if plan.criterion else None,
         "jobs": job_rows(result.jobs),
     }
