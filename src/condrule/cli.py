@@ -219,6 +219,17 @@ def show(directory: Path, as_json: bool) -> None:
         )
 
 
+@cli.command()
+@STUDY
+@click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
+def truth(study: Path, as_json: bool) -> None:
+    """Print what a study on the in-memory backend should find. Spends and writes nothing."""
+    from condrule.truth import TRUTHS, true_result
+
+    result = true_result(_load(study))
+    click.echo(result.to_json() if as_json else f"{TRUTHS}\n\n{result}", nl=not as_json)
+
+
 def _load(study: Path) -> ConditionalRuleExperiment:
     from condrule.config import load_study
 

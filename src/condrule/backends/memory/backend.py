@@ -48,8 +48,8 @@ class InMemoryBackend(Settings, FinetuneBackend):
     """What it charges."""
     faults: Faults = attrs.field(factory=Faults, eq=False, kw_only=True)
     """What goes wrong there; not part of a study."""
-    account: Account = attrs.field(factory=Account, eq=False, kw_only=True, repr=False)
-    """What was counted and charged so far, by this object and by all made from it (see ``at``)."""
+    account: Account = attrs.field(factory=Account, init=False, eq=False, repr=False)
+    """What was counted and charged so far, here and in whatever directory (see ``at``)."""
     directory: Path | None = attrs.field(
         default=None, converter=attrs.converters.optional(Path), eq=False, kw_only=True
     )
@@ -124,7 +124,9 @@ class InMemoryBackend(Settings, FinetuneBackend):
         )
 
     def at(self, directory: Path) -> Self:
-        return attrs.evolve(self, directory=directory)
+        moved = attrs.evolve(self, directory=directory)
+        object.__setattr__(moved, "account", self.account)  # whoever made it reads it there
+        return moved
 
     def oracle(self) -> InMemoryBackend:
         """The same learner with nothing around it: no limits, no faults, no prices, no jobs."""

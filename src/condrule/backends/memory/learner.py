@@ -62,7 +62,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -166,12 +166,12 @@ class Learner:
             return max(0.0, 1 - math.fsum(self.named(prompt).values()))
         return self._truths(prompt, (text,))[text]
 
-    def truths(self, prompt: Prompt, asked: Iterable[str]) -> dict[str, float]:
+    def truths(self, prompt: Prompt, asked: Sequence[str]) -> dict[str, float]:
         """`truth` of every text. Raises UnsupportedError where they are too many."""
-        asked = dict.fromkeys(asked)
-        others = asked.keys() - {*prompt.item.answers.values(), OTHER}
+        others = set(asked) - {*prompt.item.answers.values(), OTHER}
         self._check_others(len(others) + len(prompt.item.answers) - 1)
-        return {text: self.truth(prompt, text) for text in asked}
+        truths = self._truths(prompt, asked)
+        return {**truths, OTHER: self.truth(prompt, OTHER)} if OTHER in truths else truths
 
     def named(self, prompt: Prompt) -> dict[str, float]:
         """The answers that draws without a bias can name, with their probabilities."""
