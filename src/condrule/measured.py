@@ -9,8 +9,8 @@ by end. Sampling error of draws is added once, when an aggregate over items is f
   such sum has heavier tails than the binomial). With unequal draws the counts are weighted and the
   effective counts used, as Korn and Graubard (1998) do for the binomial and Fay and Feuer (1997)
   for the Poisson.
-- **Biased draws**: each item's likelihood-ratio interval, combined by the square-root rule of
-  Zou, Huang and Zhang (2009), "MOVER". The same rule gives the interval of the geometric mean.
+- **Biased draws**: each item's own interval, combined by the square-root rule of Zou, Huang and
+  Zhang (2009), "MOVER". The same rule gives the interval of the geometric mean.
 - **Median**: the medians of the items' own lower and upper limits, which is conservative.
 """
 
@@ -22,12 +22,10 @@ from typing import Any
 import attrs
 import numpy as np
 
+from condrule.counts import likeliest, limits
 from condrule.statistics import ESTIMANDS, Bounds, Estimand, FloatArray
 
-__all__ = ["Aggregate", "Measured", "aggregate", "clopper_pearson"]
-
-_STEPS = 80  # bisections of an interval of 1,400 nats: the end is known to 1e-21
-_FAR = 700.0  # nats: no probability that a float can hold has a larger logit
+__all__ = ["Aggregate", "Measured", "aggregate"]
 
 
 @attrs.frozen(eq=False)
@@ -78,20 +76,13 @@ class Measured(Bounds):
     @property
     def points(self) -> Bounds:
         """Point estimates: the likeliest value for what was drawn, the bounds for what was not."""
-        likeliest = np.clip(_likeliest(self), self.low, self.high)
-        return Bounds(
-            np.where(self.sampled, likeliest, self.low),
-            np.where(self.sampled, likeliest, self.high),
-        )
+        found = np.clip(likeliest(self.hits, self.draws, self.bias), self.low, self.high)
+        return Bounds(*(np.where(self.sampled, found, end) for end in (self.low, self.high)))
 
     def limits(self, level: float = 0.95) -> Bounds:
-        """Each item's own interval: Clopper and Pearson's for draws without bias, the likelihood
-        ratio's for others, the bounds themselves where nothing was drawn."""
-        low, high = _item_limits(self, level)
-        return Bounds(
-            np.where(self.sampled, np.clip(low, self.low, self.high), self.low),
-            np.where(self.sampled, np.clip(high, self.low, self.high), self.high),
-        )
+        """Each item's own interval, by its counts; the bounds where nothing was drawn."""
+        found = limits(self.hits, self.draws, self.bias, level)
+        return Bounds(*(np.clip(end, self.low, self.high) for end in found))
 
 
 _COUNTS = ("hits", "draws", "bias")
@@ -134,24 +125,6 @@ def aggregate(items: Measured, estimand: Estimand, level: float = 0.95) -> Aggre
             np.maximum(np.minimum(limits.high, support.high), points.high),
         ),
     )
-
-
-def clopper_pearson(
-    hits: FloatArray, draws: FloatArray, level: float = 0.95
-) -> tuple[FloatArray, FloatArray]:
-    """The binomial interval of Clopper and Pearson (1934): probabilities, from 0 to 1.
-
-    >>> low, high = clopper_pearson(np.array(0.0), np.array(36_887.0))
-    >>> float(low), round(float(high), 8)
-    (0.0, 0.0001)
-    """
-    from scipy.special import betaincinv
-
-    tail = (1 - level) / 2
-    with np.errstate(invalid="ignore"):
-        low = betaincinv(hits, draws - hits + 1, tail)
-        high = betaincinv(hits + 1, draws - hits, 1 - tail)
-    return np.where(hits > 0, low, 0.0), np.where(hits < draws, high, 1.0)
 
 
 def _arithmetic(items: Measured, level: float) -> Bounds:
@@ -225,71 +198,3 @@ _LIMITS = {"arithmetic_mean": _arithmetic, "geometric_mean": _geometric, "median
 def _tilted(items: Measured) -> Any:
     """For each item, whether any of its draws was biased."""
     return ((items.bias != 0) & (items.draws > 0)).any(-1)
-
-
-def _likeliest(items: Measured) -> FloatArray:
-    """Log of the maximum-likelihood probability; NaN where nothing was drawn."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        plain = np.log(items.hits.sum(-1) / items.draws.sum(-1))
-    tilted = _tilted(items)
-    if not tilted.any():
-        return np.asarray(plain)
-    middle = _bisect(lambda x: (items.hits - items.draws * _rate(items, x)).sum(-1), items)
-    return np.where(tilted, _logprob(middle), plain)
-
-
-def _item_limits(items: Measured, level: float) -> tuple[FloatArray, FloatArray]:
-    with np.errstate(divide="ignore"):
-        low, high = (
-            np.log(end) for end in clopper_pearson(items.hits.sum(-1), items.draws.sum(-1), level)
-        )
-    tilted = _tilted(items)
-    if not tilted.any():
-        return low, high
-    lr_low, lr_high = _likelihood_ratio(items, level)
-    return np.where(tilted, lr_low, low), np.where(tilted, lr_high, high)
-
-
-def _likelihood_ratio(items: Measured, level: float) -> tuple[FloatArray, FloatArray]:
-    """Where twice the log-likelihood falls short of its maximum by a chi-squared quantile.
-
-    In logit P the log-likelihood is concave, so there is one such place on either side, or none.
-    """
-    from scipy.special import chdtri
-
-    middle = _bisect(lambda x: (items.hits - items.draws * _rate(items, x)).sum(-1), items)
-    line = _loglikelihood(items, middle) - chdtri(1, 1 - level) / 2
-    below = _bisect(lambda x: line - _loglikelihood(items, np.minimum(x, middle)), items)
-    above = _bisect(lambda x: _loglikelihood(items, np.maximum(x, middle)) - line, items)
-    hits, misses = items.hits.sum(-1), (items.draws - items.hits).sum(-1)
-    return (
-        np.where(hits > 0, _logprob(below), -np.inf),
-        np.where(misses > 0, _logprob(above), 0.0),
-    )
-
-
-def _bisect(falling: Any, items: Measured) -> FloatArray:
-    """Where a function of the items' logits changes from positive to negative."""
-    low, high = np.full(items.low.shape, -_FAR), np.full(items.low.shape, _FAR)
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        positive = falling(middle) > 0
-        low, high = np.where(positive, middle, low), np.where(positive, high, middle)
-    return np.asarray((low + high) / 2)
-
-
-def _rate(items: Measured, logit: FloatArray) -> FloatArray:
-    """The probability of a hit under each bias."""
-    from scipy.special import expit
-
-    return np.asarray(expit(logit[..., None] + items.bias))
-
-
-def _loglikelihood(items: Measured, logit: FloatArray) -> FloatArray:
-    biased = logit[..., None] + items.bias
-    hit, miss = -np.logaddexp(0, -biased), -np.logaddexp(0, biased)
-    return np.asarray((items.hits * hit + (items.draws - items.hits) * miss).sum(-1))
-
-
-def _logprob(logit: FloatArray) -> FloatArray:
-    return np.asarray(-np.logaddexp(0, -logit))
