@@ -10,6 +10,8 @@ import pytest
 import condrule
 from condrule.cli import run
 from condrule.errors import UnsupportedError
+from condrule.measured import Measured
+from condrule.results import Responses
 from condrule.truth import TRUTHS, true_result
 
 STUDY = """\
@@ -44,6 +46,12 @@ def numbers(result: condrule.Result) -> dict[str, object]:
     """All but the fine-tunes' names and the notes."""
     data = result.to_dict()
     return {key: data[key] for key in data if key not in {"jobs", "study"}}
+
+
+def evidence(responses: Responses) -> list[Measured]:
+    """Of the own answers, and of other items' answers."""
+    own = [responses.answers[key] for key in sorted(responses.answers)]
+    return [*own, *([responses.contrasts] if responses.contrasts else [])]
 
 
 def test_an_exact_run_finds_the_truth(tmp_path: Path) -> None:
@@ -116,3 +124,29 @@ def test_the_command_refuses_other_backends(
     study.write_text(text.replace(text.splitlines()[3], "backend: {kind: local}"))
     assert 2 == run(["truth", str(study)])
     assert "LocalBackend is not known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        condrule.Limits(continuations=False),
+        condrule.Limits(continuations=False, top_logprobs=2),
+        condrule.Limits(continuations=False, decimals=1),
+        condrule.Limits(continuations=False, jitter=0.01),
+        condrule.Limits(continuations=False, piece=3),
+        condrule.Limits(continuations=False, floor=-3),
+    ],
+)
+def test_bounds_from_lists_hold_the_truth(tmp_path: Path, limits: condrule.Limits) -> None:
+    """Own answers and other items' answers, in every spelling, whatever the API prints."""
+    around = attrs.evolve(BACKEND, limits=limits)
+    experiment = attrs.evolve(
+        EXPERIMENT, backend=around, scorer=condrule.TopLogprobsScorer(), criterion=None
+    )
+    found, truth = experiment.run(tmp_path / "run").responses, true_result(experiment).responses
+    assert [] == [
+        (bounded.group, bounded.model, bounded.mode)
+        for bounded, exact in zip(found, truth, strict=True)
+        for wide, narrow in zip(evidence(bounded), evidence(exact), strict=True)
+        if not ((wide.low <= narrow.low + 1e-9) & (narrow.high <= wide.high + 1e-9)).all()
+    ]
