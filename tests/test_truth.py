@@ -150,3 +150,20 @@ def test_bounds_from_lists_hold_the_truth(tmp_path: Path, limits: condrule.Limit
         for wide, narrow in zip(evidence(bounded), evidence(exact), strict=True)
         if not ((wide.low <= narrow.low + 1e-9) & (narrow.high <= wide.high + 1e-9)).all()
     ]
+
+
+def test_a_scorer_steps_down_to_the_list_it_gets(tmp_path: Path) -> None:
+    """Promised 20 tokens and given 5, it finds what it would have found with 5 promised."""
+    limits = condrule.Limits(continuations=False, top_logprobs=5)
+    promised = attrs.evolve(limits, top_logprobs=20)
+    fault = condrule.Faults(longest_list=5)
+    found = []
+    for backend in (
+        attrs.evolve(BACKEND, limits=limits),
+        attrs.evolve(BACKEND, limits=promised, faults=fault),
+    ):
+        experiment = attrs.evolve(
+            EXPERIMENT, backend=backend, scorer=condrule.TopLogprobsScorer(), criterion=None
+        )
+        found.append(numbers(experiment.run(tmp_path / str(len(found)))))
+    assert found[0] == found[1]

@@ -14,6 +14,7 @@ from condrule.errors import BackendError, ConfigError, TrainingError
 
 from .world import ARM, BACKEND, ITEMS, SPEC, TRAINING, ask, prompt, refused, trained
 
+LIST_OF_5 = TopLogprobs(prompt(), 5)
 QUEUE = ("validating_files", "queued", "running")
 
 
@@ -197,6 +198,13 @@ def test_what_is_promised_can_be_refused(kind: str, query: Query) -> None:
 def test_draws_without_a_bias_go_on_where_biases_are_refused() -> None:
     """The one is not the other."""
     assert None is ask(trained(faults=Faults(refused="logit_bias")), Draws(prompt())).refused
+
+
+def test_lists_can_be_shorter_than_promised() -> None:
+    """Refused with the length that is allowed, as at the limit itself."""
+    model = trained(faults=Faults(longest_list=5))
+    assert "top_logprobs is 6; it must be from 1 to 5" == refused(model, TopLogprobs(prompt(), 6))
+    assert (20, 5) == (model.capabilities.top_logprobs, len(ask(model, LIST_OF_5).top or ()))
 
 
 CALLS = {

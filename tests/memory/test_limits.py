@@ -5,9 +5,12 @@ from collections import Counter
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from condrule import Capabilities, Continuations, Draws, Limits, TopLogprobs
 from condrule.backends.memory import BASE, MARKER, OTHER, InMemoryBackend, InMemoryModel
+from condrule.backends.memory.learner import Learner, Settings, learn
 from condrule.backends.memory.tokens import token_bytes, token_id
 from condrule.errors import ConfigError
 
@@ -49,6 +52,26 @@ def test_a_list_adds_up_with_the_truths(name: str) -> None:
     model = backend.model(name)
     assert isinstance(model, InMemoryModel)
     assert pytest.approx(expected) == {t: math.exp(p) for t, p in top(model).items()}
+
+
+@given(
+    st.builds(
+        Settings,
+        prior_conditional=st.floats(0, 1),
+        memory=st.floats(0, 1),
+        leak=st.floats(0, 1),
+        base_knowledge=st.floats(0, 1 / 51),
+        other_answers=st.just(50),
+    ),
+    st.sampled_from(["TRAIN", "TEST"]),
+    st.sets(st.sampled_from(["Peru", "Lima", "Saint", "Castries"])),
+)
+def test_all_probability_is_somewhere(settings: Settings, mode: str, also: set[str]) -> None:
+    """Named answers, those without a name, and none add up to 1, whatever the settings."""
+    for learner in (Learner(settings), Learner(settings, learn(TRAINING, SPEC, "job"))):
+        mass = learner.mass(prompt(mode), also)
+        total = math.fsum([*mass.named.values(), mass.unnamed, mass.nothing])
+        assert (pytest.approx(1), True) == (total, min(mass.unnamed, mass.nothing) >= 0)
 
 
 def test_what_a_list_lacks_is_the_answers_without_a_name() -> None:

@@ -65,6 +65,10 @@ class Faults:
     )
     """What is refused though the capabilities promise it: ``continuations``, ``draws``,
     ``top_logprobs``, or draws under a ``logit_bias``."""
+    longest_list: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(whole(1))
+    )
+    """Longer lists of first tokens are refused though the capabilities promise them."""
     lost_before: tuple[int, ...] = attrs.field(
         default=(), converter=_whole_numbers, validator=whole(1)
     )
@@ -87,6 +91,8 @@ class Faults:
         name = query.prompt.item.name
         if name in self.blocked:
             return f"the prompt was blocked by a safety filter ({name})"
+        if isinstance(query, TopLogprobs) and self.longest_list and query.k > self.longest_list:
+            return f"top_logprobs is {query.k}; it must be from 1 to {self.longest_list}"
         kinds = [kind for kind, of in KINDS.items() if isinstance(query, of)]
         kinds += ["logit_bias"] if isinstance(query, Draws) and query.bias else []
         refused = [kind for kind in kinds if kind in self.refused]
