@@ -246,6 +246,14 @@ def test_an_id_of_no_token_is_refused() -> None:
     assert "logit_bias: 7 is no token's number" == reason
 
 
+@pytest.mark.parametrize("token", [b"\xc3", b" Peru"])
+def test_a_bias_on_what_begins_no_response_changes_nothing(token: bytes) -> None:
+    """Part of a letter, or a word that follows another."""
+    query = Draws(prompt(), 1000, bias=[(token_id(token), 100.0)])
+    texts = ask(trained(), query).texts or ()
+    assert set(texts) <= {*TEXTS, OTHER}
+
+
 def test_words_can_be_split_into_pieces() -> None:
     """Lists then hold the first pieces."""
     expected = {"Sai", "Cas", "Por", "Jam", "som"}

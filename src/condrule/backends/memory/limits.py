@@ -60,7 +60,7 @@ class Limits:
         )
 
     def refusal(self, query: Query) -> str | None:
-        """Why the API does not answer this query, or None where it does."""
+        """Why this query is beyond what the API gives, or None where it is not."""
         match query:
             case Continuations():
                 return None if self.continuations else "probabilities of whole texts are not given"
@@ -68,7 +68,7 @@ class Limits:
                 return self._list_refusal(k)
             case Draws(bias=bias):
                 return self._bias_refusal([nats for _, nats in bias])
-        return f"{type(query).__name__} is no query that this API knows"
+        return None
 
     def _list_refusal(self, k: int) -> str | None:
         if self.top_logprobs == 0:

@@ -73,7 +73,8 @@ class InMemoryModel:
                 return Observation(query.id, top=self._top(query))
             case Draws():
                 return self._drawn(query)
-        raise AssertionError("what no API knows was refused")
+        reason = f"{type(query).__name__} is no query that this API knows"
+        return Observation(query.id, refused=reason)
 
     def _logprobs(self, query: Continuations) -> tuple[float, ...]:
         truths = self.learner.truths(query.prompt, query.texts)

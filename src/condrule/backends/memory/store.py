@@ -43,7 +43,7 @@ class Store:
         """The record of a job. Raises BackendError where its file is damaged."""
         if self.directory is None:
             return self.records.get(key)
-        path = self._path(key)
+        path = _path(self.directory, key)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             return Record(**{**data, "learned": Learned(**data["learned"])})
@@ -57,12 +57,11 @@ class Store:
         if self.directory is None:
             self.records[key] = record
         else:
-            _write(self._path(key), json.dumps(_plain(record), indent=1))
+            _write(_path(self.directory, key), json.dumps(_plain(record), indent=1))
 
-    def _path(self, key: str) -> Path:
-        if self.directory is None:
-            raise ValueError("records in memory have no path")
-        return self.directory / f"{quote(key, safe='')}.json"
+
+def _path(directory: Path, key: str) -> Path:
+    return directory / f"{quote(key, safe='')}.json"
 
 
 def _plain(record: Record) -> dict[str, Any]:
