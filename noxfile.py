@@ -118,6 +118,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def intervals(session: nox.Session) -> None:
+    """Coverage of intervals and rates of false verdicts, over simulated studies: minutes."""
+    install(session, ".")
+    session.run("python", "simulations/intervals.py", *session.posargs)
+
+
+@nox.session
 def pretrain(session: nox.Session) -> None:
     """Make a base model from scratch: ``nox -s pretrain -- --seed 0 --out DIR``."""
     install(session, ".[local]")

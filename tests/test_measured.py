@@ -219,6 +219,25 @@ def test_a_mean_of_biased_items_is_narrower_than_its_items() -> None:
     assert width == pytest.approx(each / math.sqrt(30), rel=0.05)
 
 
+def test_the_mean_of_many_biased_items_is_not_biased() -> None:
+    """The likeliest odds are too high by 1/misses each; over many items that would be seen."""
+    generator, n, items = np.random.default_rng(4), 64, 400
+    hits = generator.binomial(n, 0.5, size=(300, items))
+    found = aggregate(counted(hits, n, 12.0), "arithmetic_mean")
+    truth = -math.log1p(math.exp(12.0))
+    assert np.mean(found.points.low) == pytest.approx(truth, abs=0.002)
+    assert np.mean((found.limits.low <= truth) & (truth <= found.limits.high)) > 0.93
+
+
+def test_a_biased_item_without_a_hit_may_add_its_upper_limit() -> None:
+    """Nothing was seen of it, so nothing lies below; above is what its draws leave open."""
+    items = counted([0, 0], 50, 3.0)
+    found = aggregate(items, "arithmetic_mean")
+    own = float(np.exp(items.limits().high[0]))
+    assert float(found.limits.low) == -math.inf
+    assert float(np.exp(found.limits.high)) == pytest.approx(own / math.sqrt(2))
+
+
 def test_biased_and_unbiased_items_mix() -> None:
     """One mean over items that were measured in different ways."""
     items = Measured.of([OPEN, OPEN], [[(30, 60, 9.0)], [(50, 100, 0.0)]])

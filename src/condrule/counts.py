@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["clopper_pearson", "likeliest", "limits"]
+__all__ = ["clopper_pearson", "likeliest", "limits", "unbiased"]
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +49,19 @@ def likeliest(hits: Floats, draws: Floats, bias: Floats) -> Floats:
     if several.any():
         found[several] = _logprob(_peak(hits[several], draws[several], bias[several]))
     return found
+
+
+def unbiased(hits: Floats, draws: Floats, bias: Floats) -> Floats:
+    """Log of an estimate of each probability whose errors cancel in a mean, in nats.
+
+    With draws under one bias, hits / (misses + 1) is the odds of f but for a term of f^draws, where
+    the likeliest value exceeds them by about 1/misses: too much for a mean over many items. With
+    draws under several biases, it is the likeliest value.
+    """
+    total, misses = hits.sum(-1), (draws - hits).sum(-1)
+    with np.errstate(divide="ignore"):
+        found = _unshifted(np.log(total) - np.log(misses + 1), _one_bias(draws, bias))
+    return np.where(_several(draws), likeliest(hits, draws, bias), found)
 
 
 def limits(hits: Floats, draws: Floats, bias: Floats, level: float) -> tuple[Floats, Floats]:

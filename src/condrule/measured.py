@@ -9,8 +9,9 @@ by end. Sampling error of draws is added once, when an aggregate over items is f
   such sum has heavier tails than the binomial). With unequal draws the counts are weighted and the
   effective counts used, as Korn and Graubard (1998) do for the binomial and Fay and Feuer (1997)
   for the Poisson.
-- **Biased draws**: each item's own interval, combined by the square-root rule of Zou, Huang and
-  Zhang (2009), "MOVER". The same rule gives the interval of the geometric mean.
+- **Biased draws**: each item's own interval in nats, combined by the square-root rule of Zou, Huang
+  and Zhang (2009), "MOVER", with each item's share of the mean as its weight. The same rule gives
+  the interval of the geometric mean.
 - **Median**: the medians of the items' own lower and upper limits, which is conservative.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from condrule.counts import likeliest, limits
+from condrule.counts import likeliest, limits, unbiased
 from condrule.statistics import ESTIMANDS, Bounds, Estimand, FloatArray
 
 __all__ = ["Aggregate", "Measured", "aggregate"]
@@ -85,6 +86,7 @@ class Measured(Bounds):
         return Bounds(*(np.clip(end, self.low, self.high) for end in found))
 
 
+_FAR = 300.0  # nats
 _COUNTS = ("hits", "draws", "bias")
 
 
@@ -113,7 +115,7 @@ class Aggregate:
 def aggregate(items: Measured, estimand: Estimand, level: float = 0.95) -> Aggregate:
     """The log of a mean (or the median) of the items' probabilities."""
     function = ESTIMANDS[estimand]
-    points = items.points.map(function)
+    points = (_for_mean(items) if estimand == "arithmetic_mean" else items.points).map(function)
     if not items.sampled.any():
         return Aggregate(points, points)
     limits = _LIMITS[estimand](items, level)
@@ -143,16 +145,37 @@ def _arithmetic(items: Measured, level: float) -> Bounds:
 
 
 def _biased(items: Measured, tilted: Any, level: float) -> tuple[FloatArray, ...]:
-    """The share of the mean that items with biased draws have, and the sums of the squared
-    distances to their limits below and above."""
+    """The share of the mean that items with biased draws have, and the squared distances to its
+    limits. Distances of items are in nats, as their errors are; an item without a hit has none, and
+    may add as much as its upper limit."""
     if not tilted.any():
         return (np.zeros(items.low.shape[:-1]),) * 3
-    n = items.low.shape[-1]
-    own, points = items.limits(level), items.points
-    share, low, high = (
-        np.where(tilted, np.exp(ends), 0.0) / n for ends in (points.low, own.low, own.high)
-    )
-    return share.sum(-1), ((share - low) ** 2).sum(-1), ((high - share) ** 2).sum(-1)
+    n, own = items.low.shape[-1], items.limits(level)
+    share = np.where(tilted, np.exp(_for_mean(items).low), 0.0) / n
+    with np.errstate(invalid="ignore"):
+        below, above = items.points.low - own.low, own.high - items.points.low  # nats
+        down = np.where(np.isfinite(below), share * below, share)
+        up = np.where(np.isfinite(above), share * above, np.exp(own.high) / n)
+    down, up = (_together(np.where(tilted, distances, 0.0)) for distances in (down, up))
+    total = share.sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lowest = -total * np.expm1(-down / total)
+        highest = total * np.expm1(np.minimum(up / total, _FAR))
+    return total, np.where(total > 0, lowest, 0.0) ** 2, np.where(total > 0, highest, up) ** 2
+
+
+def _together(distances: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt((distances**2).sum(-1)))
+
+
+def _for_mean(items: Measured) -> Bounds:
+    """Points whose errors cancel in a mean of probabilities: not the likeliest ones where draws
+    were biased."""
+    tilted, points = _tilted(items), items.points
+    if not tilted.any():
+        return points
+    found = np.clip(unbiased(items.hits, items.draws, items.bias), items.low, items.high)
+    return points.map(lambda ends: np.where(tilted, found, ends))
 
 
 def _pooled(

@@ -35,10 +35,16 @@ __all__ = [
     "seed_interval",
     "share_above",
     "specificity",
+    "training_interval",
 ]
 
 FloatArray = NDArray[np.float64]
 Estimand = Literal["arithmetic_mean", "geometric_mean", "median"]
+
+
+LEAST_CLIPPED = 3
+"""Fine-tunes from which on values are clipped. That two are far below a threshold has a
+probability of a quarter if half of all fine-tunes are."""
 
 
 class Scope(Enum):
@@ -193,11 +199,11 @@ def estimate(
     if values.low.shape[-1] == 1:
         return _of_one(values, limits, highest, what)
     count = values.low.shape[-1]
-    each = _told_by_draws(values, limits)
-    interval, method = seed_interval(each, level), ""
-    if clip and count >= 3 and not np.isfinite([interval.low, interval.high]).all():
-        interval = clipped_interval(each, interval, clip, level)
-        method = f", of values clipped to {math.exp(clip[0]):.2g} and {math.exp(clip[1]):.2g}"
+    interval = training_interval(values, limits, level=level, clip=clip)
+    open_ended = training_interval(values, limits, level=level)
+    method = f"Student t over {count} fine-tunes of the log of {what}"
+    if clip and (interval.low, interval.high) != (open_ended.low, open_ended.high):
+        method += f", of values clipped to {math.exp(clip[0]):.2g} and {math.exp(clip[1]):.2g}"
     with np.errstate(invalid="ignore"):
         low, high = float(values.low.mean(-1)), float(values.high.mean(-1))
     return Estimate(
@@ -206,9 +212,24 @@ def estimate(
         float(interval.low),
         min(highest, float(interval.high)),
         Scope.TRAINING,
-        f"Student t over {count} fine-tunes of the log of {what}{method}",
+        method,
         count - 1,
     )
+
+
+def training_interval(
+    values: Bounds,
+    limits: Bounds,
+    *,
+    level: float = 0.95,
+    clip: tuple[float, float] | None = None,
+) -> Bounds:
+    """The interval over fine-tunes (the last axis) of `estimate`, for any leading axes."""
+    each = _told_by_draws(values, limits)
+    interval = seed_interval(each, level)
+    if clip and values.low.shape[-1] >= LEAST_CLIPPED:
+        return clipped_interval(each, interval, clip, level)
+    return interval
 
 
 def _of_one(values: Bounds, limits: Bounds, highest: float, what: str) -> Estimate:
