@@ -9,6 +9,7 @@
     ├── UnreadableError(ValueError)        a model has no token for some words
     ├── UnsupportedError(ValueError)       the backend can't do what the study asks
     ├── MissingExtraError(ImportError)     an optional dependency is not installed
+    ├── PluginError(ImportError)           a backend, scorer or template can't be had
     ├── RunError(RuntimeError)             a run directory can't be used
     │   ├── RunLockedError                 another process is writing to it
     │   ├── StudyChangedError              it holds another study
@@ -33,6 +34,7 @@ __all__ = [
     "ItemError",
     "JournalError",
     "MissingExtraError",
+    "PluginError",
     "Problem",
     "RunError",
     "RunLockedError",
@@ -123,6 +125,15 @@ class MissingExtraError(CondruleError, ImportError):
             f"{purpose} needs {package}, which is not installed. "
             f"Install it with: pip install 'condrule[{extra}]'"
         )
+
+
+class PluginError(CondruleError, ImportError):
+    """A backend, scorer or template that is named can't be had."""
+
+    def __init__(self, group: str, kind: str, package: str, reason: str) -> None:
+        source = f" of {package}" if package else ""
+        super().__init__(f"{group.removesuffix('s')} {kind!r}{source}: {reason}")
+        self.group, self.kind, self.package, self.reason = group, kind, package, reason
 
 
 class RunError(CondruleError, RuntimeError):

@@ -29,19 +29,24 @@ from typing import Any
 
 import attrs
 
+from condrule import plugins
 from condrule.arms import Example, Probe, Prompt, TrainingSet, digest
 from condrule.backends.base import FinetuneSpec
 from condrule.criteria import Clause, Criterion, Gate
 from condrule.describe import describe
-from condrule.errors import BackendError, RunError, RunLockedError, StudyChangedError
+from condrule.errors import (
+    BackendError,
+    PluginError,
+    RunError,
+    RunLockedError,
+    StudyChangedError,
+)
 from condrule.items import Excluded, Item, ItemSet
 from condrule.plan import PlannedJob, StudyPlan, pool
-from condrule.scorers import AutoScorer, ExactScorer, Scorer
+from condrule.scorers.base import Scorer
 from condrule.templates import Message
 
 __all__ = ["RunDirectory", "evidence_csv"]
-
-SCORERS = {"AutoScorer": AutoScorer, "ExactScorer": ExactScorer}
 
 
 @attrs.frozen
@@ -277,12 +282,13 @@ def _arguments(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scorer(described: Mapping[str, Any]) -> Scorer:
-    if described["kind"] not in SCORERS:
+    try:
+        found: Scorer = plugins.find_class("scorers", described["kind"])(**_arguments(described))
+    except PluginError as error:
         raise RunError(
-            f"the study was scored by {described['kind']}, which is not one of condrule's own "
-            f"({', '.join(SCORERS)}); analyse it from Python: condrule.analyse(DIR, scorer=...)"
-        )
-    return SCORERS[described["kind"]](**_arguments(described))
+            f"{error} Install it again, or analyse from Python: condrule.analyse(DIR, scorer=...)"
+        ) from error
+    return found
 
 
 def _criterion(described: Mapping[str, Any] | None) -> Criterion | None:

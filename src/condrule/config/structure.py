@@ -5,9 +5,8 @@ The keys are the fields of the classes that a study is made of, so a new field i
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
@@ -23,6 +22,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
+from condrule import plugins
 from condrule.arms import Arm
 from condrule.backends.base import FinetuneBackend, FinetuneSpec
 from condrule.bet import ARMS, KAAREL_BET
@@ -40,21 +40,14 @@ from condrule.config.strict import (
     union,
 )
 from condrule.criteria import Criterion, Gate
-from condrule.errors import CondruleError, ConfigError, Problem, did_you_mean
+from condrule.errors import CondruleError, ConfigError, PluginError, Problem, did_you_mean
 from condrule.experiment import ConditionalRuleExperiment
 from condrule.items import ItemSet, read_items
-from condrule.scorers import AutoScorer, ExactScorer, Scorer
-from condrule.templates import ConditionalTemplate, PromptTemplate, TextTemplate
+from condrule.scorers import Scorer
+from condrule.templates import PromptTemplate, TextTemplate
 
-__all__ = ["BACKENDS", "flatten", "structure_study"]
+__all__ = ["flatten", "structure_study"]
 
-BACKENDS = {
-    "local": ("condrule.backends.local", "LocalBackend"),
-    "memory": ("condrule.backends.memory", "InMemoryBackend"),
-}
-"""Kind -> where its class is. A class is imported when a study names it."""
-SCORERS: Mapping[str, type] = {"auto": AutoScorer, "exact": ExactScorer}
-TEMPLATES: Mapping[str, type] = {"text": TextTemplate, "conditional": ConditionalTemplate}
 CRITERIA = {KAAREL_BET.name: KAAREL_BET}
 MOST_SEEDS = 1000
 
@@ -272,7 +265,19 @@ def _items(folder: Path, converter: Converter, value: Any, _: Any) -> ItemSet:
     return read_items(folder / keys.pop("file"), **keys)
 
 
-def _kind(value: Any, allowed: Mapping[str, Any], *, default: str | None = None) -> str:
+def _named(
+    converter: Converter, group: plugins.Group, value: Any, *, default: str | None = None
+) -> Any:
+    """What is under ``kind``, made of the keys beside it."""
+    kind = _kind(value, plugins.kinds(group), default=default)
+    try:
+        chosen = plugins.find(group, kind)
+    except PluginError as error:
+        raise ConfigError([Problem("kind", f"can't be used: {error}")]) from error
+    return converter.structure(_without(value, "kind"), chosen)
+
+
+def _kind(value: Any, allowed: Sequence[str], *, default: str | None = None) -> str:
     """The word under ``kind``."""
     if not isinstance(value, dict):
         raise Wrong(
@@ -292,23 +297,18 @@ def _without(value: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _backend(converter: Converter, value: Any, _: Any) -> Any:
-    module, name = BACKENDS[_kind(value, BACKENDS)]
-    return converter.structure(
-        _without(value, "kind"), getattr(importlib.import_module(module), name)
-    )
+    return _named(converter, "backends", value)
 
 
 def _scorer(converter: Converter, value: Any, _: Any) -> Any:
-    chosen = SCORERS[_kind(value, SCORERS, default="auto")]
-    return converter.structure(_without(value, "kind"), chosen)
+    return _named(converter, "scorers", value, default="auto")
 
 
 def _template(converter: Converter, value: Any, _: Any) -> Any:
     if isinstance(value, str):
         return TextTemplate(value)
     likely = "text" if isinstance(value, dict) and "text" in value else "conditional"
-    chosen = TEMPLATES[_kind(value, TEMPLATES, default=likely)]
-    return converter.structure(_without(value, "kind"), chosen)
+    return _named(converter, "templates", value, default=likely)
 
 
 def _arm(converter: Converter, value: Any, kind: Any) -> Arm:
