@@ -99,8 +99,8 @@ def test_a_tally_is_a_binomial_likelihood() -> None:
 @given(st.floats(1e-9, 1 - 1e-9), st.floats(-20, 20), st.integers(0, 9), st.integers(0, 9))
 def test_a_bias_tilts_the_odds(p: float, bias: float, hits: int, misses: int) -> None:
     """f = P e^b / (1 - P + P e^b)."""
-    f = p * math.exp(bias) / (1 - p + p * math.exp(bias))
-    expected = (hits * math.log(f) if hits else 0) + (misses * math.log1p(-f) if misses else 0)
+    hit, miss = p * math.exp(bias), 1 - p
+    expected = hits * math.log(hit / (hit + miss)) + misses * math.log(miss / (hit + miss))
     found = Tally(hits, hits + misses, bias).loglikelihood(math.log(p))
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
