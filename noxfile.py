@@ -6,7 +6,10 @@ it is installed: from its wheel, not from the source tree.
 
 from __future__ import annotations
 
+import re
+import shutil
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import nox
@@ -122,6 +125,29 @@ def intervals(session: nox.Session) -> None:
     """Coverage of intervals and rates of false verdicts, over simulated studies: minutes."""
     install(session, ".")
     session.run("python", "simulations/intervals.py", *session.posargs)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """How many small changes to the code that computes and judges make a test fail: 10 minutes."""
+    install(session, ".[test]", "mutmut")
+    shutil.rmtree("mutants", ignore_errors=True)
+    session.run("mutmut", "run", "--max-children", "1", *session.posargs)
+    found = str(session.run("mutmut", "results", "--all", "true", silent=True))
+    outcomes: dict[str, Counter[str]] = {}
+    for module, outcome in re.findall(r"condrule\.(\w+)\.\S+: (.+)", found):
+        outcomes.setdefault(module, Counter())[outcome] += 1
+    # A mutant that never ends is noticed too; it is counted on its own all the same.
+    shares = {name: _killed(session, name, counts) for name, counts in sorted(outcomes.items())}
+    if few := [name for name, share in shares.items() if share < 0.85]:
+        session.error(f"fewer than 85 % of the mutants are killed in {', '.join(few)}")
+
+
+def _killed(session: nox.Session, module: str, outcomes: Counter[str]) -> float:
+    share = (outcomes["killed"] + outcomes["timeout"]) / outcomes.total()
+    parts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    session.log("%s: %.1f %% of %d: %s", module, 100 * share, outcomes.total(), parts)
+    return share
 
 
 @nox.session
