@@ -17,19 +17,21 @@ from condrule.criteria import Clause, Gate, GateResult, Verdict
 from condrule.errors import CondruleError, MissingExtraError, did_you_mean
 from condrule.measured import Measured, aggregate
 from condrule.plan import StudyPlan
+from condrule.specificity import (
+    PermutationTest,
+    permutation_test,
+    rank_specificity,
+    ranks,
+    specificity,
+)
 from condrule.statistics import (
     ESTIMANDS,
     Bounds,
     Estimand,
     Estimate,
-    PermutationTest,
     around,
     estimate,
     log_mean,
-    permutation_test,
-    rank_specificity,
-    ranks,
-    specificity,
 )
 
 if TYPE_CHECKING:
