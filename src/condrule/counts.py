@@ -34,9 +34,8 @@ def clopper_pearson(hits: Floats, draws: Floats, level: float = 0.95) -> tuple[F
     from scipy.special import betaincinv
 
     tail = (1 - level) / 2
-    with np.errstate(invalid="ignore"):
-        low = betaincinv(hits, draws - hits + 1, tail)
-        high = betaincinv(hits + 1, draws - hits, 1 - tail)
+    low = betaincinv(hits, draws - hits + 1, tail)
+    high = betaincinv(hits + 1, draws - hits, 1 - tail)
     return np.where(hits > 0, low, 0.0), np.where(hits < draws, high, 1.0)
 
 

@@ -46,7 +46,7 @@ class Measured(Bounds):
     def of(cls, supports: Any, tallies: Sequence[Any] = ()) -> Measured:
         """From ``(low, high)`` pairs, and for each of them a sequence of (hits, draws, bias)."""
         ends = np.array(supports, dtype=np.float64)
-        most = max((len(one) for one in tallies), default=0) or 1
+        most = max([1, *map(len, tallies)])
         counts = np.zeros((*ends.shape[:-1], most, 3))
         for place, one in enumerate(tallies):
             counts.reshape(-1, most, 3)[place, : len(one)] = np.reshape(one, (-1, 3))
@@ -141,7 +141,7 @@ def _arithmetic(items: Measured, level: float) -> Bounds:
     low = pool + own - np.sqrt((pool - pool_low) ** 2 + below)
     high = pool + own + np.sqrt((pool_high - pool) ** 2 + above)
     with np.errstate(divide="ignore"):
-        return Bounds(np.log(np.maximum(low, 0) + rest[0]), np.log(np.minimum(high + rest[1], 1)))
+        return Bounds(np.log(np.maximum(low, 0) + rest[0]), np.log(high + rest[1]))
 
 
 def _biased(items: Measured, tilted: Any, level: float) -> tuple[FloatArray, ...]:
@@ -150,10 +150,10 @@ def _biased(items: Measured, tilted: Any, level: float) -> tuple[FloatArray, ...
     may add as much as its upper limit."""
     if not tilted.any():
         return (np.zeros(items.low.shape[:-1]),) * 3
-    n, own = items.low.shape[-1], items.limits(level)
-    share = np.where(tilted, np.exp(_for_mean(items).low), 0.0) / n
+    n, own, points = items.low.shape[-1], items.limits(level), _for_mean(items).low
+    share = np.where(tilted, np.exp(points), 0.0) / n
     with np.errstate(invalid="ignore"):
-        below, above = items.points.low - own.low, own.high - items.points.low  # nats
+        below, above = points - own.low, own.high - points  # nats
         down = np.where(np.isfinite(below), share * below, share)
         up = np.where(np.isfinite(above), share * above, np.exp(own.high) / n)
     down, up = (_together(np.where(tilted, distances, 0.0)) for distances in (down, up))
@@ -191,12 +191,12 @@ def _pooled(
     mean, spread = (weight * hits).sum(-1), (weight**2 * hits).sum(-1)
     one = weight.max(-1)  # a hit more, in the item where it weighs most
     more, wider = mean + one, spread + one**2
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore"):
         low = betaincinv(mean**2 / spread, mean / spread * (1 - mean) + 1, tail)
         rest = more / wider * (1 - more) + 1
         high = betaincinv(more**2 / wider, rest, 1 - tail)
     high = np.where(rest > 1e-9, high, 1.0)
-    return share * mean, share * np.where(mean > 0, low, 0.0), share * np.where(one > 0, high, 0.0)
+    return share * mean, share * np.where(mean > 0, low, 0.0), share * high
 
 
 def _geometric(items: Measured, level: float) -> Bounds:
