@@ -29,6 +29,14 @@ def test_an_exact_value_is_its_own_support(logprob: float) -> None:
     assert Exact(logprob).support == (logprob, logprob)
 
 
+@given(logprobs, logprobs)
+def test_an_exact_value_excludes_every_other(logprob: float, other: float) -> None:
+    """Its own likelihood is 1, that of any other value 0."""
+    found = Exact(logprob)
+    assert found.loglikelihood(logprob) == 0.0
+    assert found.loglikelihood(other) == (0.0 if other == logprob else -math.inf)
+
+
 @given(logprobs, logprobs, logprobs)
 def test_likelihood_is_flat_inside_the_bounds(a: float, b: float, truth: float) -> None:
     """Bounds say only whether a value is possible."""
@@ -65,17 +73,25 @@ def test_an_unknown_spelling_leaves_the_answer_bounded_below() -> None:
     assert combine([Exact(-1.0), UNKNOWN]).support == (-1.0, 0.0)
 
 
+def test_spellings_that_are_known_give_an_answer_that_is_known() -> None:
+    """A quarter and a half are three quarters, exactly; bounds stay bounds."""
+    parts = Exact(math.log(0.25)), Exact(math.log(0.5))
+    assert isinstance(combine(parts), Exact)
+    assert isinstance(combine([*parts, Bounded(-9.0, -8.0)]), Bounded)
+
+
 def test_no_spelling_at_all_has_probability_zero() -> None:
     """The empty sum is log 0."""
     assert logsumexp([]) == -math.inf
 
 
-def test_rounding_above_one_is_taken_off() -> None:
+@pytest.mark.parametrize("excess", [1e-7, 1e-6])
+def test_rounding_above_one_is_taken_off(excess: float) -> None:
     """float32 scores may exceed log 1 by a hair."""
-    assert Exact(1e-7).logprob == 0.0
+    assert Exact(excess).logprob == 0.0
 
 
-@pytest.mark.parametrize("logprob", [0.1, math.nan])
+@pytest.mark.parametrize("logprob", [0.1, 1.1e-6, math.nan])
 def test_impossible_log_probabilities_are_refused(logprob: float) -> None:
     """A log-probability is a number of at most 0."""
     with pytest.raises(ValueError, match="log-probability is at most 0"):
@@ -152,11 +168,29 @@ def test_two_looks_multiply_their_likelihoods(one: Evidence, other: Evidence, p:
     except ValueError:
         assert max(one.support[0], other.support[0]) > min(one.support[1], other.support[1])
         return
-    if isinstance(together, Exact):
-        assert together.support in {one.support, other.support}
-    else:
+    lows, highs = zip(one.support, other.support, strict=True)
+    assert together.support == (max(lows), min(highs))
+    if not isinstance(together, Exact):
         expected = one.loglikelihood(p) + other.loglikelihood(p)
         assert together.loglikelihood(p) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (Bounded(-3, -1), Bounded(-2, 0), Bounded(-2, -1)),
+        (Bounded(-3, -2), Bounded(-2, -1), Exact(-2)),
+        (Exact(-2), Bounded(-3, -1), Exact(-2)),
+        (Exact(-2), Sampled([Tally(1, 9)]), Exact(-2)),
+        (Bounded(-3, -1), Sampled([Tally(1, 9)]), Sampled([Tally(1, 9)], -3, -1)),
+        (Sampled([Tally(1, 9)]), Sampled([Tally(2, 9)]), Sampled([Tally(3, 18)])),
+    ],
+)
+def test_two_looks_keep_what_each_of_them_told(
+    one: Evidence, other: Evidence, expected: Evidence
+) -> None:
+    """Bounds meet, counts add up, and where one value is left it is known."""
+    assert both(one, other) == expected
 
 
 @given(evidence, evidence)

@@ -136,7 +136,7 @@ def _pooled(tallies: Iterable[Tally]) -> tuple[Tally, ...]:
     """One tally for each bias, in the order of the biases, so that their order is no matter."""
     pooled: dict[float, Tally] = {}
     for tally in tallies:
-        before = pooled.get(tally.bias, Tally(0, 0, tally.bias))
+        before = pooled.get(tally.bias, Tally(0, 0))
         pooled[tally.bias] = Tally(before.hits + tally.hits, before.draws + tally.draws, tally.bias)
     return tuple(pooled[bias] for bias in sorted(pooled) if pooled[bias].draws)
 
@@ -197,7 +197,7 @@ def both(one: Evidence, other: Evidence) -> Evidence:
     high = min(one.support[1], other.support[1])
     if low > high:
         raise ValueError(f"{one} and {other} contradict each other")
-    if low == high and isinstance(one, Exact) | isinstance(other, Exact):
+    if low == high:
         return Exact(low)
     tallies = [tally for part in (one, other) for tally in getattr(part, "tallies", ())]
     return Sampled(tallies, low, high) if tallies else Bounded(low, high)

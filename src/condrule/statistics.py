@@ -242,7 +242,6 @@ def _told_by_draws(values: Bounds, limits: Bounds) -> Bounds:
     the log of a small count has no symmetric error that an interval over fine-tunes could hold."""
     with np.errstate(invalid="ignore"):
         told = (values.low - limits.low <= 1) & (limits.high - values.high <= 1)
-    told |= (values.low == limits.low) & (values.high == limits.high)
     return Bounds(np.where(told, values.low, limits.low), np.where(told, values.high, limits.high))
 
 
