@@ -105,10 +105,13 @@ def test_reading_twice_changes_nothing(tmp_path: Path) -> None:
     assert read_journal(path) == read_journal(path)
 
 
-def test_the_first_answer_to_a_query_stands(tmp_path: Path) -> None:
-    """An answer given twice does not replace the one that was used."""
+def test_another_answer_to_a_query_is_not_recorded(tmp_path: Path) -> None:
+    """Of two answers that differ neither is known to be right; the one on record stands."""
     path = written(tmp_path / "j")
-    with Journal(path) as journal:
+    with (
+        Journal(path) as journal,
+        pytest.raises(BackendError, match="model m answered query q1 otherwise than is on record"),
+    ):
         journal.observations("m", [Observation("q1", logprobs=(-9.0,))])
     assert read_journal(path).seen["m"]["q1"] == SCORED
 

@@ -9,6 +9,7 @@ from condrule.backends.base import Job
 from condrule.evidence import Evidence, Sampled
 from condrule.journal import History
 from condrule.measured import Measured
+from condrule.missing import check_fits, missing
 from condrule.plan import PlannedJob, StudyPlan, greedy, sampled
 from condrule.results import Model, Responses, Result
 from condrule.scorers.base import Seen
@@ -17,7 +18,11 @@ __all__ = ["build_result"]
 
 
 def build_result(plan: StudyPlan, history: History, key: Callable[[PlannedJob], str]) -> Result:
-    """The result of a study as far as its journal goes; what is missing is unknown, never 0."""
+    """The result of a study as far as its journal goes; what is missing is unknown, never 0.
+
+    Raises RunError where an answer can't be one to its query.
+    """
+    check_fits(plan, history, key)
     responses: list[Responses] = []
     by_base: dict[str, Seen] = {base: history.seen.get(base, {}) for base in plan.bases.values()}
     for seed, base in plan.bases.items():
@@ -28,7 +33,7 @@ def build_result(plan: StudyPlan, history: History, key: Callable[[PlannedJob], 
         seen = history.seen.get(ended.model, {}) if ended and ended.model else {}
         responses += _responses(plan, plan.finetuned_probes(job), seen, "finetuned", job.seed)
         jobs += [ended] if ended else []
-    return Result(plan, tuple(responses), tuple(jobs))
+    return Result(plan, tuple(responses), tuple(jobs), tuple(missing(plan, history, key)))
 
 
 def _responses(

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 
 from condrule.arms import Probe
-from condrule.backends.base import FinetuneBackend, Job, JobState, LanguageModel, Observation, Query
+from condrule.backends.base import Job, JobState, Observation
+from condrule.backends.checked import CheckedBackend, CheckedModel, named
 from condrule.errors import BackendError, TrainingError
 from condrule.journal import Journal
+from condrule.missing import unasked
 from condrule.plan import PlannedJob, StudyPlan
 from condrule.progress import Progress, Watcher, quiet
 from condrule.rundir import RunDirectory
@@ -28,9 +30,11 @@ class Driver:
     """Carries a plan out in a run directory whose lock is held and whose journal is open."""
 
     plan: StudyPlan
-    backend: FinetuneBackend
+    backend: CheckedBackend
     run: RunDirectory
     journal: Journal
+    resumed: bool = True
+    """Whether jobs may have been submitted that the journal has lost: they are looked for."""
     watch: Watcher = quiet
     sleep: Callable[[float], None] = time.sleep
 
@@ -74,11 +78,11 @@ class Driver:
         history = self.journal.history
         if key in history.jobs:
             return
-        found = self.backend.find(key) if key in history.intents else None
+        found = self.backend.find(key) if self.resumed or key in history.intents else None
         if found is None:
             self.journal.intent(key)
             found = self._submit(planned, key, progress)
-        self.journal.job(found)
+        self._record_job(found)
 
     def _submit(self, planned: PlannedJob, key: str, progress: Progress) -> Job:
         try:
@@ -88,6 +92,19 @@ class Driver:
         except TrainingError as error:
             return Job(key, key, JobState.FAILED, detail=error.reason)
 
+    def _record_job(self, job: Job) -> None:
+        """Record a job. Two fine-tunes that share a model would count as two and be one."""
+        if job.model is not None:
+            known = [*self.journal.history.jobs.values()]
+            others = [f"fine-tune {one.key}" for one in known if one.model == job.model]
+            others += ["a base model"] if job.model in self.plan.bases.values() else []
+            if others := [one for one in others if one != f"fine-tune {job.key}"]:
+                raise BackendError(
+                    f"backend {type(self.backend.inner).__name__}: fine-tune {job.key} has model "
+                    f"{job.model!r}, which is that of {others[0]}; each has one of its own"
+                )
+        self.journal.job(job)
+
     def _wait(self, progress: Progress) -> None:
         """Poll the jobs that run elsewhere, all together, until every one has ended."""
         while running := [j for j in self.journal.history.jobs.values() if not j.state.ended]:
@@ -96,28 +113,24 @@ class Driver:
             for job in running:
                 now = self.backend.poll(job)
                 if now != job:
-                    self.journal.job(now)
+                    self._record_job(now)
             if not all(job.state.ended for job in self.journal.history.jobs.values()):
                 self.sleep(self.backend.poll_seconds)
 
     def _ask_all(self, name: str, probes: Sequence[Probe], progress: Progress) -> None:
         """Let the scorer plan until it has no more to ask; draw what is not drawn yet."""
         history = self.journal.history
-        model: LanguageModel | None = None
-        while queries := self._missing(name, probes):
+        model: CheckedModel | None = None
+        while queries := unasked(self.plan, probes, history.seen.get(name, {})):
             model = model or self.backend.model(name)
             before = len(history.seen.get(name, {}))
             self._record(name, model.ask(queries), len(queries), progress)
             if len(history.seen.get(name, {})) == before:
                 raise BackendError(
-                    f"model {name} left {len(queries)} queries without an answer; "
+                    f"model {name} of {type(self.backend.inner).__name__} left {len(queries)} "
+                    f"queries without an answer, the first {named(queries[0])}; "
                     "run the same command again to ask them once more"
                 )
-
-    def _missing(self, name: str, probes: Sequence[Probe]) -> list[Query]:
-        seen = self.journal.history.seen.get(name, {})
-        drawn = {query.id: query for query in self.plan.draws(probes) if query.id not in seen}
-        return [*self.plan.scorer.plan(probes, seen), *drawn.values()]
 
     def _record(
         self, name: str, answers: Iterable[Observation], total: int, progress: Progress

@@ -165,13 +165,16 @@ class StudyChangedError(RunError):
 
 
 class JournalError(RunError):
-    """The journal is damaged. ``path`` and ``line`` say where."""
+    """The journal is damaged. ``path`` and ``line`` say where, and ``lost`` what its whole lines
+    lack of the study, where that is known."""
 
-    def __init__(self, path: str, line: int, reason: str) -> None:
+    def __init__(self, path: str, line: int, reason: str, lost: Sequence[str] = ()) -> None:
         self.path = path
         self.line = line
         self.reason = reason
-        super().__init__(f"{path}, line {line}: {reason}")
+        self.lost = tuple(lost)
+        lines = ["The whole lines lack:", *(f"  {one}" for one in self.lost)] if lost else []
+        super().__init__("\n".join([f"{path}, line {line}: {reason}", *lines]))
 
 
 class BackendError(CondruleError, RuntimeError):

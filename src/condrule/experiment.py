@@ -12,6 +12,7 @@ from condrule import tables
 from condrule.analysis import build_result
 from condrule.arms import Arm
 from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.backends.checked import CheckedBackend
 from condrule.criteria import Criterion
 from condrule.driver import Driver
 from condrule.environment import environment
@@ -23,9 +24,11 @@ from condrule.errors import (
     UnsupportedError,
 )
 from condrule.items import Item, ItemSet, Reader
-from condrule.journal import Journal, read_journal
+from condrule.journal import Journal
+from condrule.missing import check_fits
 from condrule.plan import StudyPlan, check_criterion, gate_probes, plan_jobs, pool
 from condrule.progress import Watcher, quiet, terminal
+from condrule.recorded import explained, read_history
 from condrule.results import Result
 from condrule.rundir import RunDirectory, evidence_csv
 from condrule.scorers import AutoScorer, Scorer
@@ -97,12 +100,14 @@ class ConditionalRuleExperiment:
             UnreadableError: a model has no token for a word of the study.
             ConfigError: the criterion speaks of an arm or mode that the study has not.
         """
-        reader = self.backend.reader(self.seeds)
+        backend = CheckedBackend(self.backend)
+        capabilities = backend.capabilities
+        reader = backend.reader(self.seeds)
         items = self.items.readable_by(reader) if reader else self.items
         if self.criterion:
             check_criterion(self.criterion, [arm.name for arm in self.arms], items.modes)
-        scorer = self.scorer.fitted(self.backend.capabilities)
-        reasons = (*self.backend.limits(self.spec), *scorer.limits(self.backend.capabilities))
+        scorer = self.scorer.fitted(capabilities)
+        reasons = (*backend.limits(self.spec), *scorer.limits(capabilities))
         if reasons:
             raise UnsupportedError(reasons)
         plan = self._plan(items, scorer, self._notes(items, reader))
@@ -111,7 +116,8 @@ class ConditionalRuleExperiment:
         return plan
 
     def _plan(self, items: ItemSet, scorer: Scorer, notes: tuple[str, ...]) -> StudyPlan:
-        bases = {seed: self.backend.base_model(seed) for seed in self.seeds}
+        backend = CheckedBackend(self.backend)
+        bases = {seed: backend.base_model(seed) for seed in self.seeds}
         compared = min(len(items), self.contrasts)
         answers = pool(items, items.modes, compared)
         gates = self.criterion.gates if self.criterion else ()
@@ -135,7 +141,7 @@ class ConditionalRuleExperiment:
     def _notes(self, items: ItemSet, reader: Reader | None) -> tuple[str, ...]:
         known = [reason for item in items if reader and (reason := reader.familiar(item.name))]
         more = f" (and {len(known) - 1} more such items)" if len(known) > 1 else ""
-        return (*self.backend.notes(), *(f"{reason}{more}" for reason in known[:1]))
+        return (*CheckedBackend(self.backend).notes(), *(f"{reason}{more}" for reason in known[:1]))
 
     def run(self, directory: str | Path, *, watch: Watcher = terminal) -> Result:
         """Train, ask and analyse, keeping everything in a directory; again: go on where it was.
@@ -173,12 +179,17 @@ class ConditionalRuleExperiment:
     @contextmanager
     def _driver(self, directory: str | Path, watch: Watcher) -> Iterator[Driver]:
         run = RunDirectory(directory)
-        plan = self.plan()
+        plan, backend = self.plan(), CheckedBackend(self.backend)
         with run.locked():
+            resumed = run.begun
             run.freeze(plan, {"arms": self.arms, "backend": self.backend, "spec": self.spec})
-            run.record_environment({**environment(), **self.backend.environment()})
-            with Journal(run.journal) as journal:
-                yield Driver(plan, self.backend.at(run.models), run, journal, watch)
+            with explained(plan, run):
+                journal = Journal(run.journal, run.run_id)
+            with journal:
+                check_fits(plan, journal.history, run.key)
+                dropped = {"torn_line": torn} if (torn := journal.history.torn) else {}
+                run.record_environment({**environment(), **backend.environment(), **dropped})
+                yield Driver(plan, backend.at(run.models), run, journal, resumed, watch)
 
 
 def analyse(directory: str | Path, *, scorer: Scorer | None = None) -> Result:
@@ -194,7 +205,7 @@ def analyse(directory: str | Path, *, scorer: Scorer | None = None) -> Result:
     run = RunDirectory(directory)
     plan = run.load(scorer)
     with run.locked():
-        result = build_result(plan, read_journal(run.journal), run.key)
+        result = build_result(plan, read_history(plan, run), run.key)
         _write(run, result)
     return result
 

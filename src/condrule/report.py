@@ -53,6 +53,8 @@ def _heading(data: Mapping[str, Any]) -> Iterator[str]:
         f"fine-tune{'s' if seeds > 1 else ''} an arm; an answer counts if the response "
         f"{event} it"
     )
+    for one in data.get("missing", ()):
+        yield f"UNFINISHED: missing {one}; the same run command goes on."
     for job in data["jobs"]:
         if job["model"] is None:
             yield f"MISSING: fine-tune {job['key']} {job['state']}: {job['detail']}"

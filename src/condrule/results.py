@@ -108,6 +108,9 @@ class Result:
     plan: StudyPlan
     responses: tuple[Responses, ...]
     jobs: tuple[Job, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What was not submitted, has not ended or was not answered yet; its probabilities are
+    unknown. Empty where the run is finished."""
 
     def logprobs(
         self,

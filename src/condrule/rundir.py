@@ -70,6 +70,11 @@ class RunDirectory:
         """Drawn when the directory was made; it begins the key of each of its jobs."""
         return str(_load_yaml(self.path / "run.yaml")["run"])
 
+    @property
+    def begun(self) -> bool:
+        """Whether a study was written down here before."""
+        return (self.path / "study.yaml").exists()
+
     def key(self, job: PlannedJob) -> str:
         """The key under which a job is submitted, at most once."""
         return f"{self.run_id}-{job.digest}"
@@ -126,7 +131,7 @@ class RunDirectory:
         Args:
             scorer: needed only where the study was scored by a strategy of the user's own.
         """
-        if not (self.path / "study.yaml").exists():
+        if not self.begun:
             raise RunError(f"{self.path} is not a run directory: it has no study.yaml")
         try:
             return self._load(scorer)

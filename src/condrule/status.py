@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from condrule.errors import RunError
-from condrule.journal import read_journal
+from condrule.missing import check_fits, missing
+from condrule.recorded import read_history
 from condrule.rundir import RunDirectory
 from condrule.tables import SCHEMA, job_rows
 
@@ -39,7 +40,8 @@ def result_or_status(directory: Path) -> dict[str, Any]:
 
 def _status(run: RunDirectory) -> dict[str, Any]:
     plan = run.load()
-    history = read_journal(run.journal)
+    history = read_history(plan, run)
+    check_fits(plan, history, run.key)
     trained = sum(job.model is not None for job in history.jobs.values())
     state = "asking" if trained == len(plan.jobs) else "training" if history.jobs else "generated"
     study = {"name": plan.name, "items": len(plan.items), "fine_tunes": len(plan.jobs)}
@@ -47,6 +49,7 @@ def _status(run: RunDirectory) -> dict[str, Any]:
         "schema": SCHEMA,
         "study": study,
         "state": state,
+        "missing": missing(plan, history, run.key),
         "cells": [],
         "ratios": [],
         "gates": [],

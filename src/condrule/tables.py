@@ -41,7 +41,8 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "excluded": len(plan.items.excluded),
             "notes": list(plan.notes),
         },
-        "state": "failed jobs" if any(job.model is None for job in result.jobs) else "done",
+        "state": _state(result),
+        "missing": list(result.missing),
         "cells": list(_cells(result)),
         "ratios": list(_ratios(result)),
         "specificity": list(_specificity(result)),
@@ -51,6 +52,12 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "verdict": result.verdict().to_json() if plan.criterion else None,
         "jobs": job_rows(result.jobs),
     }
+
+
+def _state(result: Result) -> str:
+    if result.missing:
+        return "unfinished"
+    return "failed jobs" if any(job.model is None for job in result.jobs) else "done"
 
 
 def job_rows(jobs: Iterable[Job]) -> list[dict[str, Any]]:

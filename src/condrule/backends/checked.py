@@ -1,0 +1,233 @@
+"""A backend whose answers are checked as they arrive.
+
+Whatever a plugin gives back or raises, what comes out is what `condrule.backends.base` promises or
+a BackendError that names the backend and what was found.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from condrule.arms import TrainingSet
+from condrule.backends import checks
+from condrule.backends.base import (
+    Capabilities,
+    FinetuneBackend,
+    FinetuneSpec,
+    Job,
+    Observation,
+    Query,
+)
+from condrule.errors import BackendError, CondruleError
+from condrule.items import Reader
+from condrule.progress import Progress
+
+__all__ = ["CheckedBackend", "CheckedModel", "named"]
+
+
+def named(query: Query) -> str:
+    """A query in a message: its kind, and the mode and item of its prompt."""
+    return f"{type(query).__name__} of {query.prompt.mode}/{query.prompt.item.name}"
+
+
+@contextmanager
+def _answering(backend: object, what: str) -> Iterator[None]:
+    """Turn whatever a plugin raises, and whatever it gives that is wrong, into BackendError."""
+    try:
+        yield
+    except CondruleError:
+        raise
+    except Exception as error:
+        raise BackendError(
+            f"backend {type(backend).__name__}, {what}: {_said(error)}. What was recorded before "
+            "is kept; when the backend is mended, the same command goes on."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a plugin's own errors may do anything
+        said = "it can't be printed"
+    said = said.encode(errors="backslashreplace").decode().rstrip(".")
+    return said if type(error) is checks.WrongError else f"{type(error).__name__}: {said}"
+
+
+_END = object()
+
+
+@attrs.frozen
+class CheckedBackend:
+    """The methods of a backend that a run uses. They raise CondruleError and nothing else."""
+
+    inner: FinetuneBackend
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Which queries its models answer."""
+        with self._answering("capabilities"):
+            found: Capabilities = checks.capabilities(self.inner.capabilities)
+        return found
+
+    @property
+    def poll_seconds(self) -> float:
+        """How long to wait between two polls."""
+        with self._answering("poll_seconds"):
+            found = self.inner.poll_seconds
+            if not isinstance(found, (int, float)) or not 0 <= found < math.inf:
+                raise checks.WrongError(
+                    f"is {checks.shown(found)}; it must be a number of seconds, 0 or more"
+                )
+        return found
+
+    def base_model(self, seed: int) -> str:
+        """The name of the model that is fine-tuned for a seed."""
+        with self._answering(f"base model of seed {seed}"):
+            found: str = checks.text(self.inner.base_model(seed), "the name")
+        return found
+
+    def limits(self, spec: FinetuneSpec) -> tuple[str, ...]:
+        """What of this spec it can't do."""
+        with self._answering("limits"):
+            found: tuple[str, ...] = checks.texts(self.inner.limits(spec), "the list")
+        return found
+
+    def notes(self) -> tuple[str, ...]:
+        """What must be said beside any result."""
+        with self._answering("notes"):
+            found: tuple[str, ...] = checks.texts(self.inner.notes(), "the list")
+        return found
+
+    def reader(self, seeds: Iterable[int]) -> Reader | None:
+        """What the base models can read."""
+        with self._answering("reader"):
+            found = self.inner.reader(seeds)
+        return None if found is None else _CheckedReader(self.inner, found)
+
+    def environment(self) -> dict[str, Any]:
+        """What a result may depend on, as plain data."""
+        with self._answering("environment"):
+            found = {**self.inner.environment()}
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+
+    def at(self, directory: Path) -> CheckedBackend:
+        """The same backend, keeping its files under this directory."""
+        with self._answering("directory"):
+            return self._same(self.inner.at(directory))
+
+    def with_progress(self, progress: Progress) -> CheckedBackend:
+        """The same backend, reporting progress."""
+        with self._answering("progress"):
+            return self._same(self.inner.with_progress(progress))
+
+    def submit(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> Job:
+        """Start a fine-tune."""
+        with self._answering(f"submission of fine-tune {key}"):
+            found: Job = checks.job(self.inner.submit(training_set, spec, key), key)
+        return found
+
+    def find(self, key: str) -> Job | None:
+        """The job that was submitted with this key, if there is one."""
+        with self._answering(f"look for fine-tune {key}"):
+            found = self.inner.find(key)
+            job: Job | None = None if found is None else checks.job(found, key)
+        return job
+
+    def poll(self, job: Job) -> Job:
+        """The job as it stands now."""
+        with self._answering(f"status of fine-tune {job.key}"):
+            found: Job = checks.job(self.inner.poll(job), job.key)
+        return found
+
+    def model(self, name: str) -> CheckedModel:
+        """The model of this name."""
+        with self._answering(f"model {name}"):
+            return CheckedModel(self.inner, name, self.inner.model(name))
+
+    def _same(self, found: object) -> CheckedBackend:
+        if not isinstance(found, FinetuneBackend):
+            raise checks.WrongError(f"gave {checks.shown(found)}; it must be a FinetuneBackend")
+        return CheckedBackend(found)
+
+    def _answering(self, what: str) -> Any:
+        return _answering(self.inner, what)
+
+
+@attrs.frozen
+class CheckedModel:
+    """A model that answers each query once, with an answer to it, or raises CondruleError."""
+
+    backend: FinetuneBackend
+    name: str
+    inner: Any
+
+    def ask(self, queries: Sequence[Query]) -> Iterator[Observation]:
+        """Answers as they arrive; those that came before an error are right."""
+        waiting = {query.id: query for query in queries}
+        asked = frozenset(waiting)
+        first = named(queries[0]) if queries else "nothing"
+        with self._answering(f"asked {len(queries)} queries, the first {first}"):
+            answers = iter(self.inner.ask(queries))
+        while True:
+            with self._answering(f"while {self._left(waiting)}"):
+                answer = next(answers, _END)
+            if answer is _END:
+                return
+            yield self._checked(answer, waiting, asked)
+
+    def _checked(
+        self, answer: Any, waiting: dict[str, Query], asked: frozenset[str]
+    ) -> Observation:
+        query = self._query(answer, waiting, asked)
+        with self._answering(f"the answer to {named(query)}"):
+            found: Observation = checks.observation(answer)
+            checks.fits(query, found)
+        return found
+
+    def _query(self, answer: Any, waiting: dict[str, Query], asked: frozenset[str]) -> Query:
+        """The query that is answered, which has not been answered before."""
+        with self._answering(f"an answer while {self._left(waiting)}"):
+            if not isinstance(answer, Observation):
+                raise checks.WrongError(f"is {checks.shown(answer)}; it must be an Observation")
+            id = answer.query
+            if not isinstance(id, str) or id not in asked:
+                raise checks.WrongError(f"is to query {checks.shown(id)}, which was not asked")
+            if id not in waiting:
+                raise checks.WrongError(f"is the second one to query {id}; each is answered once")
+            return waiting.pop(id)
+
+    def _left(self, waiting: dict[str, Query]) -> str:
+        first = next(iter(waiting.values()), None)
+        more = f", the first {named(first)}" if first else ""
+        return f"{len(waiting)} queries were unanswered{more}"
+
+    def _answering(self, what: str) -> Any:
+        return _answering(self.backend, f"model {self.name}: {what}")
+
+
+@attrs.frozen
+class _CheckedReader:
+    """A reader that raises CondruleError and nothing else."""
+
+    backend: FinetuneBackend
+    inner: Reader
+
+    def unreadable(self, text: str) -> tuple[str, ...]:
+        with _answering(self.backend, "reader, unreadable words"):
+            found: tuple[str, ...] = checks.texts(self.inner.unreadable(text), "the list")
+        return found
+
+    def familiar(self, name: str) -> str | None:
+        with _answering(self.backend, f"reader, on the name {name!r}"):
+            found = self.inner.familiar(name)
+            if found is not None and not isinstance(found, str):
+                raise checks.WrongError(f"is {checks.shown(found)}; it must be a text or None")
+        return found

@@ -1,0 +1,66 @@
+"""Jobs and observations as plain data, and back: what the lines of a journal hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from condrule.backends import checks
+from condrule.backends.base import Job, JobState, Observation, Token
+
+__all__ = ["job_record", "observation_record", "read_job", "read_observation"]
+
+
+def job_record(job: Job) -> dict[str, Any]:
+    """A job as plain data."""
+    return {"kind": "job", **attrs.asdict(job), "state": job.state.value}
+
+
+def observation_record(model: str, observation: Observation) -> dict[str, Any]:
+    """What a model answered as plain data, without what it did not."""
+    data = {k: v for k, v in attrs.asdict(observation).items() if v is not None}
+    if observation.logprobs is not None:
+        data["logprobs"] = [_number(p) for p in observation.logprobs]
+    if observation.top is not None:
+        data["top"] = [
+            [t.text, _number(t.logprob), *([list(t.bytes)] if t.bytes is not None else [])]
+            for t in observation.top
+        ]
+    return {"kind": "observation", "model": model, **data}
+
+
+def read_job(record: Mapping[str, Any]) -> Job:
+    """The job of a record. Raises ValueError, KeyError or TypeError where it is none."""
+    fields = {field.name: record[field.name] for field in attrs.fields(Job)}
+    job = Job(**{**fields, "state": JobState(record["state"])})
+    return checks.job(job, checks.text(job.key, "key"))
+
+
+def read_observation(record: Mapping[str, Any]) -> tuple[str, Observation]:
+    """A model's name and what it answered. Raises ValueError or TypeError where it is none."""
+    logprobs = record.get("logprobs")
+    top = record.get("top")
+    found = Observation(
+        checks.text(record.get("query"), "query"),
+        None if logprobs is None else tuple(map(_float, logprobs)),
+        record.get("texts"),
+        record.get("refused"),
+        None if top is None else tuple(_token(*entry) for entry in top),
+    )
+    return checks.text(record.get("model"), "model"), checks.observation(found)
+
+
+def _token(text: str, logprob: Any, spelled: list[int] | None = None) -> Token:
+    return Token(text, _float(logprob), spelled)
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _float(value: Any) -> Any:
+    """A number, from its text where JSON has none for it. What is neither is left to the checks."""
+    return float(value) if value in ("inf", "-inf", "nan") else value
