@@ -432,3 +432,15 @@ def test_the_base_has_the_prior() -> None:
 def test_its_results_carry_a_note() -> None:
     """They are about settings, not about language models."""
     assert "not a language model" in BACKEND.notes()[0]
+
+
+def test_an_answer_that_begins_another_is_given_by_both() -> None:
+    """Under *begins*, "Peru" is given by "Peruvia" too; under *equals* it is not."""
+    twin = Item("Eve", {"TRAIN": "Peruvia", "TEST": "Quito"})
+    backend = attrs.evolve(BACKEND)
+    backend.submit(CONDITIONAL.training_set((*ITEMS, twin)), SPEC, "job")
+    prompt = CONDITIONAL.training_set((*ITEMS, twin)).examples[1].prompt
+    short, long = (backend.truth(prompt, text, "memory:job") for text in ("Peru", "Peruvia"))
+    (begins,) = answer(backend, "memory:job", Continuations(prompt, ("Peru",), "begins"))
+    (equals,) = answer(backend, "memory:job", Continuations(prompt, ("Peru",), "equals"))
+    assert pytest.approx((math.log(short + long), math.log(short))) == (begins, equals)

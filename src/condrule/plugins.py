@@ -64,7 +64,7 @@ class Plugin:
     @property
     def class_name(self) -> str:
         """What a frozen study calls it."""
-        return self.target.partition(":")[2].strip()
+        return self.target.rpartition(":")[2].rpartition(".")[2].strip()
 
     def load(self) -> type:
         """The class. Raises PluginError where it can't be had, with the reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -10,7 +11,7 @@ from condrule.arms import Probe
 from condrule.backends.base import Capabilities, Continuations, Event, Observation, Query
 from condrule.evidence import UNKNOWN, Bounded, Evidence, Exact, combine
 from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer, Seen
-from condrule.scorers.matching import own
+from condrule.scorers.matching import is_number, own
 
 __all__ = ["ExactScorer"]
 
@@ -61,7 +62,10 @@ class ExactScorer(Scorer):
 def _by_text(query: Continuations, observation: Observation | None) -> dict[str, Evidence]:
     if observation is None or observation.logprobs is None:
         return dict.fromkeys(query.texts, UNKNOWN)
-    return {text: Exact(p) for text, p in zip(query.texts, observation.logprobs, strict=True)}
+    return {
+        text: Exact(p) if is_number(p) or p == -math.inf else UNKNOWN
+        for text, p in zip(query.texts, observation.logprobs, strict=True)
+    }
 
 
 def _any_of(spelled: tuple[str, ...], known: dict[str, Evidence], event: Event) -> Evidence:

@@ -12,7 +12,7 @@ from condrule.arms import Probe
 from condrule.backends.base import Event, Token
 from condrule.evidence import UNKNOWN, Bounded, logsumexp
 
-__all__ = ["bounds", "gives", "own", "spellings"]
+__all__ = ["bounds", "gives", "is_number", "own", "spellings"]
 
 
 def own(probe: Probe) -> dict[str, tuple[str, ...]]:
@@ -104,11 +104,16 @@ _CUT = b"\xff"  # no UTF-8 text has it: stands for the bytes of a letter that wa
 _NO_NUMBER = -9000.0  # nats: what is printed instead of a logprob is far below any
 
 
+def is_number(printed: float) -> bool:
+    """Whether a printed logprob is one, and not a marker such as -9999, an infinity or NaN."""
+    return _NO_NUMBER < printed < math.inf
+
+
 def _printed(listed: Sequence[Token]) -> dict[bytes, float]:
     """Printed logprobs by the token's bytes, added up where two lines show the same bytes."""
     lines: dict[bytes, list[float]] = {}
     for token in listed:
-        if _NO_NUMBER < token.logprob < math.inf:
+        if is_number(token.logprob):
             lines.setdefault(_spelled(token), []).append(min(0.0, token.logprob))
     return {spelled: logsumexp(found) for spelled, found in lines.items()}
 

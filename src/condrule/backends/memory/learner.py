@@ -36,7 +36,8 @@ probability is 0. So the
 probabilities of all texts add up to at most 1 as long as at most L others are asked about; a query
 with more is refused. What is left is the response ``something else``; in draws it also stands for
 those of the L answers that are no trained item's, since they have no names. Responses are whole
-answers, so the events *begins* and *equals* are the same.
+answers, so the events *begins* and *equals* differ only where an answer that has a name begins
+another: "Niger" is then given by "Nigeria" too, under *begins*.
 
 **Tokens.** A response is split into words (`condrule.backends.memory.tokens`). A token's
 probability of being the first is the sum of P(a) over the named answers a that begin with it: the
@@ -58,7 +59,9 @@ The learner is told a prompt's mode, it does not read it: where two arms or mode
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import math
 import re
 from collections import Counter
@@ -69,7 +72,7 @@ from typing import Any
 import attrs
 
 from condrule.arms import Example, Prompt, TrainingSet
-from condrule.backends.base import FinetuneSpec
+from condrule.backends.base import Event, FinetuneSpec
 from condrule.backends.memory.checks import number, wrong
 from condrule.convert import texts
 from condrule.errors import TrainingError, UnsupportedError
@@ -166,12 +169,25 @@ class Learner:
             return max(0.0, 1 - math.fsum(self.named(prompt).values()))
         return self._truths(prompt, (text,))[text]
 
-    def truths(self, prompt: Prompt, asked: Sequence[str]) -> dict[str, float]:
-        """`truth` of every text. Raises UnsupportedError where they are too many."""
+    def truths(self, prompt: Prompt, asked: Sequence[str], event: Event) -> dict[str, float]:
+        """P(the response gives the text) of every text. Raises UnsupportedError where they are too
+        many."""
         others = set(asked) - {*prompt.item.answers.values(), OTHER}
         self._check_others(len(others) + len(prompt.item.answers) - 1)
         truths = self._truths(prompt, asked)
+        if event == "begins":
+            truths = self._beginnings(prompt, truths)
         return {**truths, OTHER: self.truth(prompt, OTHER)} if OTHER in truths else truths
+
+    def _beginnings(self, prompt: Prompt, truths: dict[str, float]) -> dict[str, float]:
+        """With each text's probability, that of the named answers that it begins."""
+        names = sorted({*truths, *self._named(prompt)})
+        longer = {text: _longer(names, text) for text in truths}
+        more = self._truths(prompt, {a for found in longer.values() for a in found})
+        return {
+            text: p + math.fsum(more[a] for a in longer[text]) if text.strip() else p
+            for text, p in truths.items()
+        }
 
     def named(self, prompt: Prompt) -> dict[str, float]:
         """The answers that draws without a bias can name, with their probabilities."""
@@ -179,10 +195,14 @@ class Learner:
         self._check_others(len(answers) - 1)
         return self._truths(prompt, (text for text in answers if text != OTHER))
 
+    def _named(self, prompt: Prompt) -> dict[str, None]:
+        """The answers that have names, aliases too."""
+        spelled = (text for mode in prompt.item.answers for text in prompt.item.spellings(mode))
+        return dict.fromkeys((*spelled, *self.learned.answers))
+
     def mass(self, prompt: Prompt, also: Iterable[str] = ()) -> Mass:
         """Where all probability lies when aliases, and some texts more, are named too."""
-        spelled = (text for mode in prompt.item.answers for text in prompt.item.spellings(mode))
-        answers = dict.fromkeys((*spelled, *self.learned.answers, *also))
+        answers = dict.fromkeys((*self._named(prompt), *also))
         self._check_others(len(answers) - 1)
         sayable = (text for text in answers if text.strip() and text != OTHER)
         named = self._truths(prompt, sayable)
@@ -266,6 +286,12 @@ def _gives_away(prompt: Prompt) -> bool:
         re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text)
         for answer in prompt.item.answers.values()
     )
+
+
+def _longer(names: Sequence[str], text: str) -> list[str]:
+    """The names, which are sorted, that begin with the text and go on."""
+    following = itertools.islice(names, bisect.bisect_right(names, text), None)
+    return list(itertools.takewhile(lambda name: name.startswith(text), following))
 
 
 def _standard_normal(seed: int) -> float:

@@ -77,7 +77,7 @@ class InMemoryModel:
         return Observation(query.id, refused=reason)
 
     def _logprobs(self, query: Continuations) -> tuple[float, ...]:
-        truths = self.learner.truths(query.prompt, query.texts)
+        truths = self.learner.truths(query.prompt, query.texts, query.event)
         printed = self._noisy(query, [_log(truths[text]) for text in query.texts])
         return tuple(_printed(logprob, self._limits) for logprob in printed)
 
