@@ -220,6 +220,20 @@ def show(directory: Path, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
+def backends(as_json: bool) -> None:
+    """List the backends, scorers and templates that are installed, and what each can do."""
+    import json
+
+    from condrule.catalogue import catalogue, lines
+
+    if as_json:
+        click.echo(json.dumps(catalogue(), indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n".join(lines()), nl=False)
+
+
+@cli.command()
 @STUDY
 @click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
 def truth(study: Path, as_json: bool) -> None:

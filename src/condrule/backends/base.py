@@ -252,6 +252,10 @@ class FinetuneBackend(ABC):
     """True where ``submit`` itself trains, so that it returns an ended job."""
     poll_seconds: float = 10.0
     """How long to wait between two polls of the jobs that run."""
+    imports: tuple[str, ...] = ()
+    """Modules of other packages that it imports where it uses them."""
+    extra: str = ""
+    """The extra of its own package that installs these."""
 
     @property
     @abstractmethod

@@ -46,7 +46,7 @@ from condrule.items import ItemSet, read_items
 from condrule.scorers import Scorer
 from condrule.templates import PromptTemplate, TextTemplate
 
-__all__ = ["flatten", "structure_study"]
+__all__ = ["flatten", "keys_of", "structure_study"]
 
 CRITERIA = {KAAREL_BET.name: KAAREL_BET}
 MOST_SEEDS = 1000
@@ -159,7 +159,7 @@ def _is_exactly(wanted: Any, kind: Any) -> bool:
     return kind is wanted
 
 
-def _fields(kind: type) -> dict[str, str]:
+def keys_of(kind: type) -> dict[str, str]:
     """Field name -> key, for all that a file may set. Where files are kept and who watches does
     not tell one study from another, and is not set there; seeds are the study's."""
     keys = {
@@ -175,15 +175,15 @@ def _fields(kind: type) -> dict[str, str]:
 
 
 def _key(kind: type, field: str) -> str:
-    return _fields(kind).get(field, field)
+    return keys_of(kind).get(field, field)
 
 
 def _keys(kind: type) -> list[str]:
-    return list(_fields(kind).values())
+    return list(keys_of(kind).values())
 
 
 def _class_hook(converter: Converter, kind: type) -> Callable[[Any, Any], Any]:
-    keys = _fields(kind)
+    keys = keys_of(kind)
     overrides = {
         field.name: override(rename=keys[field.name]) if field.name in keys else override(omit=True)
         for field in attrs.fields(kind)
@@ -215,7 +215,7 @@ def _collect(build: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
         )
     found: list[Exception] = []
     left = dict(value)
-    optional = {key for field, key in _fields(kind).items() if _default(kind, field)}
+    optional = {key for field, key in keys_of(kind).items() if _default(kind, field)}
     while True:
         try:
             built = build(left, kind)

@@ -57,6 +57,8 @@ class LocalBackend(FinetuneBackend):
     progress: Progress = attrs.field(default=_no_progress, eq=False, kw_only=True, repr=False)
 
     computes_here = True
+    imports = ("torch", "transformers", "tokenizers", "safetensors")
+    extra = "local"
 
     @property
     def capabilities(self) -> Capabilities:
