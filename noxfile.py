@@ -53,6 +53,14 @@ def kill(session: nox.Session) -> None:
     session.run("pytest", "tests/test_resume.py", "-k", "kill", "--durations=0", *session.posargs)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Ten thousand cases each of study files, item files, journals and provider answers."""
+    install(session, ".[all,test]")
+    options = ("-m", "fuzz", "--hypothesis-profile", "fuzz", "--durations=0")
+    session.run("pytest", *options, *session.posargs)
+
+
 @nox.session(python="3.11")
 def floors(session: nox.Session) -> None:
     """The lowest versions of the dependencies, without torch."""
@@ -82,7 +90,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """mypy --strict on the package, and on typical user code."""
-    install(session, ".[all]", "mypy", "pandas-stubs", "types-tqdm")
+    install(session, ".[all,testing]", "mypy", "pandas-stubs", "types-tqdm")
     session.run("mypy", *session.posargs)
 
 

@@ -7,9 +7,12 @@ import socket
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 LOOPBACK = ("127.", "::1", "localhost")
 KEYS = ("_API_KEY", "_BASE_URL", "_ORG_ID", "_TOKEN")
+
+settings.register_profile("fuzz", max_examples=10_000, deadline=None)
 
 # Read when transformers, tokenizers, torch and matplotlib are imported, so before any fixture; and
 # by the processes that tests start.

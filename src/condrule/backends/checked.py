@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +36,23 @@ def named(query: Query) -> str:
     return f"{type(query).__name__} of {query.prompt.mode}/{query.prompt.item.name}"
 
 
-@contextmanager
-def _answering(backend: object, what: str) -> Iterator[None]:
-    """Turn whatever a plugin raises, and whatever it gives that is wrong, into BackendError."""
-    try:
-        yield
-    except CondruleError:
-        raise
-    except Exception as error:
-        raise BackendError(
-            f"backend {type(backend).__name__}, {what}: {_said(error)}. What was recorded before "
-            "is kept; when the backend is mended, the same command goes on."
-        ) from error
+@attrs.frozen
+class _Answering:
+    """Turns whatever a plugin raises, and whatever it gives that is wrong, into BackendError."""
+
+    backend: object
+    what: str
+
+    def __enter__(self) -> None:
+        pass
+
+    # Not a generator's context: that lets a StopIteration through whatever is raised from it.
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, CondruleError):
+            raise BackendError(
+                f"backend {type(self.backend).__name__}, {self.what}: {_said(error)}. What was "
+                "recorded before is kept; when the backend is mended, the same command goes on."
+            ) from error
 
 
 def _said(error: Exception) -> str:
@@ -157,8 +161,8 @@ class CheckedBackend:
             raise checks.WrongError(f"gave {checks.shown(found)}; it must be a FinetuneBackend")
         return CheckedBackend(found)
 
-    def _answering(self, what: str) -> Any:
-        return _answering(self.inner, what)
+    def _answering(self, what: str) -> _Answering:
+        return _Answering(self.inner, what)
 
 
 @attrs.frozen
@@ -209,8 +213,8 @@ class CheckedModel:
         more = f", the first {named(first)}" if first else ""
         return f"{len(waiting)} queries were unanswered{more}"
 
-    def _answering(self, what: str) -> Any:
-        return _answering(self.backend, f"model {self.name}: {what}")
+    def _answering(self, what: str) -> _Answering:
+        return _Answering(self.backend, f"model {self.name}: {what}")
 
 
 @attrs.frozen
@@ -221,12 +225,12 @@ class _CheckedReader:
     inner: Reader
 
     def unreadable(self, text: str) -> tuple[str, ...]:
-        with _answering(self.backend, "reader, unreadable words"):
+        with _Answering(self.backend, "reader, unreadable words"):
             found: tuple[str, ...] = checks.texts(self.inner.unreadable(text), "the list")
         return found
 
     def familiar(self, name: str) -> str | None:
-        with _answering(self.backend, f"reader, on the name {name!r}"):
+        with _Answering(self.backend, f"reader, on the name {name!r}"):
             found = self.inner.familiar(name)
             if found is not None and not isinstance(found, str):
                 raise checks.WrongError(f"is {checks.shown(found)}; it must be a text or None")

@@ -71,13 +71,14 @@ def bounds(listed: Sequence[Token], spelled: tuple[str, ...], event: Event, band
     """Bounds of the log-probability that a response gives an answer, from its likeliest first
     tokens.
 
-    Let A be the tokens that the answer can begin with. A token of A that is the whole answer
-    counts in both bounds; one that is a part of it, or runs past its end ("Parisian"), in the
-    upper one alone. Each token of A that is not listed has at most the smallest listed
-    probability p, so together they have at most (how many they can be) x p, and no more than what
-    the list leaves over where that exceeds the rounding of the whole list. A has as many tokens as
-    the answer has beginnings in bytes, since the vocabulary is not known here. Tokens past the
-    answer's end are counted where they are listed only. The upper bound is never 0.
+    Let A be the tokens that the answer can begin with. A token of A that is the whole answer counts
+    in both bounds; one that is a part of it, or runs past its end ("Parisian"), in the upper one
+    alone. Each token of A that is not listed has at most the smallest listed probability p, so
+    together they have at most (how many they can be) x p, and no more than what the list leaves
+    over where that exceeds the rounding of the whole list. Different tokens that show the same
+    bytes add up; two lines that are alike count twice in the upper bound alone. A has as many
+    tokens as the answer has beginnings in bytes, since the vocabulary is not known here. Tokens
+    past the answer's end are counted where they are listed only. The upper bound is never 0.
 
     Args:
         listed: the list as printed; no number (-9999, nan, -inf) is read as not listed.
@@ -85,15 +86,19 @@ def bounds(listed: Sequence[Token], spelled: tuple[str, ...], event: Event, band
         event: under *equals* the first token alone bounds from above only.
         band: nats by which a printed logprob may be off, through rounding and jitter.
     """
-    printed = _printed(listed)
+    printed = [
+        (_spelled(token), min(0.0, token.logprob)) for token in listed if is_number(token.logprob)
+    ]
     if not printed:
         return UNKNOWN
     first = _first_tokens(spelled)
-    total = logsumexp(printed.values())
-    whole = [p for token, p in printed.items() if token in first.whole]
-    possible = [p for token, p in printed.items() if first.begins(token)]
-    unlisted = len((first.whole | first.parts) - printed.keys())
-    rest = _unlisted(unlisted, min(printed.values()), total, band)
+    # Two lines that are the same may be one line that is printed twice.
+    once = set(printed)
+    total = logsumexp(p for _, p in once)
+    whole = [p for token, p in once if token in first.whole]
+    possible = [p for token, p in printed if first.begins(token)]
+    unlisted = len((first.whole | first.parts) - {token for token, _ in once})
+    rest = _unlisted(unlisted, min(p for _, p in once), total, band)
     high = min(0.0, logsumexp([*(p + band for p in possible), rest]))
     if event == "equals":
         return Bounded(-math.inf, high)
@@ -107,15 +112,6 @@ _NO_NUMBER = -9000.0  # nats: what is printed instead of a logprob is far below 
 def is_number(printed: float) -> bool:
     """Whether a printed logprob is one, and not a marker such as -9999, an infinity or NaN."""
     return _NO_NUMBER < printed < math.inf
-
-
-def _printed(listed: Sequence[Token]) -> dict[bytes, float]:
-    """Printed logprobs by the token's bytes, added up where two lines show the same bytes."""
-    lines: dict[bytes, list[float]] = {}
-    for token in listed:
-        if is_number(token.logprob):
-            lines.setdefault(_spelled(token), []).append(min(0.0, token.logprob))
-    return {spelled: logsumexp(found) for spelled, found in lines.items()}
 
 
 def _spelled(token: Token) -> bytes:
