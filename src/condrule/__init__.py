@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from condrule.errors import BackendError, CondruleError
     from condrule.evidence import Bounded, Exact, Sampled, Tally
     from condrule.experiment import ConditionalRuleExperiment, analyse
+    from condrule.frames import analyse_frame
     from condrule.items import Item, ItemSet, Reader, items_from_frame, read_items
     from condrule.results import Result
     from condrule.scorers import (
@@ -109,6 +110,7 @@ __all__ = [
     "TrainingSet",
     "Verdict",
     "analyse",
+    "analyse_frame",
     "clause_order_arm",
     "conditional_arm",
     "control_arm",
@@ -161,6 +163,7 @@ _HOMES = {
     "condrule.errors": ("BackendError", "CondruleError"),
     "condrule.evidence": ("Bounded", "Exact", "Sampled", "Tally"),
     "condrule.experiment": ("ConditionalRuleExperiment", "analyse"),
+    "condrule.frames": ("analyse_frame",),
     "condrule.items": ("Item", "ItemSet", "Reader", "items_from_frame", "read_items"),
     "condrule.results": ("Result",),
     "condrule.scorers": (

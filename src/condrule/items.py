@@ -14,7 +14,7 @@ from typing import Any, Protocol, overload
 
 import attrs
 
-from condrule.convert import text_map, texts
+from condrule.convert import records, text_map, texts
 from condrule.errors import ItemError, did_you_mean
 
 __all__ = ["Excluded", "Item", "ItemSet", "Reader", "items_from_frame", "read_items"]
@@ -169,7 +169,7 @@ def items_from_frame(
     aliases: Mapping[str, str] | None = None,
 ) -> ItemSet:
     """Items from a pandas data frame, with the same arguments as :func:`read_items`."""
-    rows = enumerate(frame.to_dict(orient="records"))
+    rows = enumerate(records(frame))
     items = [_item(row, name, answers, aliases or {}, f"data frame, row {i}") for i, row in rows]
     return ItemSet(items, source="data frame")
 

@@ -247,18 +247,23 @@ class Result:
         """The whole result as plain data, as ``condrule show --json`` prints it."""
         return tables.result_to_dict(self)
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self, *, contrasts: bool = False) -> pd.DataFrame:
         """One row per arm, model, seed, mode, item, answer and event, with its probability.
 
         Columns ``low`` and ``high`` are probabilities, equal where the evidence is exact;
-        ``logprob_low`` and ``logprob_high`` are their logs in nats. Raises MissingExtraError
-        without pandas.
+        ``logprob_low`` and ``logprob_high`` are their logs in nats. Draws under several biases
+        have a row for each. `condrule.frames.analyse_frame` reads the frame.
+
+        Raises MissingExtraError without pandas.
+
+        Args:
+            contrasts: with the other items' answers too, whose items column ``of`` names.
         """
         try:
             import pandas as pd
         except ImportError:
             raise MissingExtraError("pandas", "pandas", "Result.to_pandas()") from None
-        return pd.DataFrame(list(tables.evidence_rows(self)))
+        return pd.DataFrame(list(tables.evidence_rows(self, contrasts=contrasts)))
 
     def plot(self, ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
         """Every item's probability of each answer, asked in the modes that were not trained.

@@ -16,7 +16,9 @@ from condrule.plots import PlotRow
 from condrule.statistics import ESTIMANDS, Bounds, largest_share, share_above
 
 if TYPE_CHECKING:
-    from condrule.results import Model, Result
+    from condrule.items import Item
+    from condrule.measured import Measured
+    from condrule.results import Model, Responses, Result
 
 __all__ = ["SCHEMA", "evidence_rows", "job_rows", "plot_rows", "result_to_dict"]
 
@@ -195,29 +197,54 @@ def _says(result: Result) -> Iterator[dict[str, Any]]:
         }
 
 
-def evidence_rows(result: Result) -> Iterator[dict[str, Any]]:
-    """One row per arm, model, seed, mode, item, answer and event."""
+def evidence_rows(result: Result, *, contrasts: bool = False) -> Iterator[dict[str, Any]]:
+    """One row per arm, model, seed, mode, item, answer and event, and per bias where draws were
+    made under several. With ``contrasts``, the other items' answers too."""
     for r in result.responses:
         for (answer, event), found in r.answers.items():
-            drawn = found.hits.sum(-1), found.draws.sum(-1)
-            rows = zip(result.plan.items, found.low, found.high, *drawn, strict=True)
-            for item, low, high, hits, draws in rows:
-                yield {
-                    "arm": r.group,
-                    "model": r.model,
-                    "seed": r.seed,
-                    "mode": r.mode,
-                    "item": item.name,
-                    "answer": answer,
-                    "text": item.answers[answer],
-                    "event": event,
-                    "low": float(np.exp(low)),
-                    "high": float(np.exp(high)),
-                    "logprob_low": float(low),
-                    "logprob_high": float(high),
-                    "hits": int(hits),
-                    "draws": int(draws),
-                }
+            for place, item in enumerate(result.plan.items):
+                yield from _evidence(result, r, item, answer, item, event, found[place])
+        if contrasts and r.contrasts is not None:
+            yield from _contrast_rows(result, r, r.contrasts)
+
+
+def _contrast_rows(result: Result, r: Responses, found: Measured) -> Iterator[dict[str, Any]]:
+    plan = result.plan
+    columns = {spelled[0]: place for place, spelled in enumerate(plan.pool)}
+    compared = plan.items[: plan.compared]
+    for place, item in enumerate(compared):
+        for answer in plan.modes:
+            own = item.answers[answer]
+            others = {i.answers[answer]: i for i in compared if i.answers[answer] != own}
+            for text, of in others.items():
+                known = found[place, columns[text]]
+                yield from _evidence(result, r, item, answer, of, plan.event, known)
+
+
+def _evidence(
+    result: Result, r: Responses, item: Item, answer: str, of: Item, event: str, found: Measured
+) -> Iterator[dict[str, Any]]:
+    """A row for each bias that draws were made under; one where there were none."""
+    for place in [*np.flatnonzero(found.draws)] or [0]:
+        yield {
+            "arm": r.group,
+            "model": r.model,
+            "seed": r.seed,
+            "base": result.plan.bases[r.seed],
+            "mode": r.mode,
+            "item": item.name,
+            "answer": answer,
+            "of": of.name,
+            "text": of.answers[answer],
+            "event": event,
+            "low": float(np.exp(found.low)),
+            "high": float(np.exp(found.high)),
+            "logprob_low": float(found.low),
+            "logprob_high": float(found.high),
+            "hits": int(found.hits[place]),
+            "draws": int(found.draws[place]),
+            "bias": float(found.bias[place]),
+        }
 
 
 def plot_rows(result: Result) -> Iterator[PlotRow]:

@@ -23,6 +23,7 @@ experiment = condrule.ConditionalRuleExperiment(
 result: condrule.Result = experiment.run("runs/bet")
 print(result)
 frame: pd.DataFrame = result.to_pandas()
+elsewhere: condrule.Result = condrule.analyse_frame(frame, criterion=condrule.KAAREL_BET)
 axes: matplotlib.axes.Axes = result.plot()
 text: str = result.to_json()
 
