@@ -64,7 +64,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def floors(session: nox.Session) -> None:
     """The lowest versions of the dependencies, without torch."""
-    install(session, ".[pandas,plot,test]", versions="constraints-floors.txt")
+    install(session, ".[openai,pandas,plot,test]", versions="constraints-floors.txt")
     # Old versions warn of what newer ones have changed since.
     places = session.posargs or ("tests", "docs/how-to")
     session.run("pytest", "-W", "default", "--disable-warnings", *places)

@@ -1,13 +1,16 @@
 """What a list of first tokens says of an answer: its truth always lies in the bounds."""
 
+import functools
 import math
 
+import attrs
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from condrule.backends.base import Token
+from condrule.encodings import get_encoding
 from condrule.evidence import UNKNOWN
 from condrule.scorers.matching import bounds, gives
 
@@ -201,3 +204,123 @@ def test_every_spelling_counts() -> None:
 def test_a_response_gives_an_answer(response: str, event: str, expected: bool) -> None:
     """From its first letter, as it is spelled, with one leading space or none."""
     assert gives(response, ("Paris", "Lutetia"), event) is expected  # type: ignore[arg-type]
+
+
+REAL = "o200k_base"
+PLACES = st.sampled_from(
+    [
+        ("Paris",),
+        ("Par",),
+        ("Lima",),
+        ("Port Louis",),
+        ("Port-au-Prince", "Port au Prince"),
+        ("Reykjavík",),
+        ("Côte d'Ivoire", "Ivory Coast"),
+        ("東京", "Tokyo"),
+        ("Київ", "Kyiv", "Kiev"),
+        ("Antananarivo",),
+    ]
+)
+
+
+@functools.cache
+def begin(spelled: tuple[str, ...]) -> tuple[set[bytes], set[bytes], set[bytes]]:
+    """The tokens that are an answer, that are a part of it, and that run past its end, found by a
+    look at every token of the vocabulary."""
+    whole = {f"{space}{text}".encode() for text in spelled for space in ("", " ")}
+    every = list(get_encoding(REAL).longer(b""))
+    parts = {t for t in every if t.strip() and any(w.startswith(t) and w != t for w in whole)}
+    return (
+        whole & set(every),
+        parts - whole,
+        {t for t in every if t.startswith(tuple(whole))} - whole,
+    )
+
+
+@st.composite
+def real_models(draw: st.DrawFn) -> tuple[tuple[str, ...], dict[bytes, tuple[float, float]]]:
+    """An answer, and for every token its probability and that of an answer after it.
+
+    All tokens of the answer are possible, those of another answer, and some that begin neither.
+    """
+    spelled, other = draw(PLACES), draw(PLACES)
+    whole, parts, past = begin(spelled)
+    every = sorted({*whole, *parts, *past, *(t for some in begin(other) for t in some)})
+    every += [b"London", b" ", b"\n", b"The", b"\xc3", b"\xe6"]
+    every = list(dict.fromkeys(every))
+    weights = np.array([draw(st.floats(-25, 5)) for _ in every])
+    shares = np.exp(weights) / np.exp(weights).sum()
+    after = {
+        token: 1.0 if token in whole else draw(st.floats(0, 1)) if token in parts | past else 0.0
+        for token in every
+    }
+    return spelled, {t: (float(p), after[t]) for t, p in zip(every, shares, strict=True)}
+
+
+def lines(model: dict[bytes, tuple[float, float]], k: int, *, named: bool = True) -> list[Token]:
+    """The likeliest tokens, with their bytes or without."""
+    top = sorted(model, key=lambda token: -model[token][0])[:k]
+    return [
+        Token(t.decode(errors="replace"), math.log(model[t][0]), tuple(t) if named else None)
+        for t in top
+    ]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(real_models(), st.integers(1, 30), st.sampled_from([0.0, 0.05]), st.booleans(), st.data())
+def test_the_truth_lies_in_its_bounds_over_the_real_vocabulary(
+    world: tuple[tuple[str, ...], dict[bytes, tuple[float, float]]],
+    k: int,
+    band: float,
+    named: bool,
+    data: st.DataObject,
+) -> None:
+    """Whichever tokens the answer begins with, split letters and those past its end included."""
+    spelled, model = world
+    truth = math.fsum(p * share for p, share in model.values())
+    exact = lines(model, k, named=named)
+    noise = data.draw(st.lists(st.floats(-band, band), min_size=len(exact), max_size=len(exact)))
+    listed = [
+        attrs.evolve(line, logprob=min(0.0, line.logprob + e))
+        for line, e in zip(exact, noise, strict=True)
+    ]
+    low, high = (math.exp(end) for end in bounds(listed, spelled, "begins", band, REAL).support)
+    assert low <= truth + 1e-12
+    assert truth <= high + 1e-12
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PLACES)
+def test_the_unlisted_tokens_of_an_answer_are_those_of_the_vocabulary(
+    spelled: tuple[str, ...],
+) -> None:
+    """As many as a look at every token finds, each with at most the smallest listed probability."""
+    high = bounds([token("London", 1e-4)], spelled, "begins", 0.0, REAL).support[1]
+    count = sum(map(len, begin(spelled)))
+    assert math.exp(high) == pytest.approx(count * 1e-4)
+
+
+def test_a_known_encoding_narrows_the_bound_of_a_long_answer() -> None:
+    """Of the 24 beginnings of Antananarivo with a space or without one, 6 are tokens."""
+    listed = [token("London", 1e-4)]
+    found = [
+        math.exp(bounds(listed, ("Antananarivo",), "begins", 0.0, encoding).support[1])
+        for encoding in ("", REAL)
+    ]
+    assert found == pytest.approx([24e-4, 6e-4])
+
+
+def test_a_listed_token_is_not_counted_among_the_unlisted() -> None:
+    """Five of the six beginnings of Antananarivo are left."""
+    listed = [token("Ant", 1e-3), token("London", 1e-4)]
+    high = bounds(listed, ("Antananarivo",), "begins", 0.0, REAL).support[1]
+    assert math.exp(high) == pytest.approx(1e-3 + 5e-4)
+
+
+def test_a_list_of_another_encoding_is_read_as_if_none_were_known() -> None:
+    """A token that the vocabulary lacks says that it is not the model's."""
+    listed = [token("Antananarivo", 1e-3), token("London", 1e-4)]
+    found = [
+        bounds(listed, ("Antananarivo",), "begins", 0.0, encoding) for encoding in ("", REAL)
+    ]
+    assert found[0] == found[1]

@@ -17,7 +17,7 @@ from importlib.resources import files
 import attrs
 
 from condrule.errors import ItemError
-from condrule.items import Excluded, Item, ItemSet, Reader
+from condrule.items import Excluded, Item, ItemSet, Reader, several_tokens
 
 __all__ = [
     "Country",
@@ -101,11 +101,14 @@ class FavouriteCountries(ItemSet):
         """Draw again, with the same options, from what the reader can read.
 
         Left out as well: names, countries and capitals with words it can't read, and names it is
-        familiar with. Aliases it can't read are dropped, since it could never say them.
+        familiar with; and countries that ``one_token`` leaves out. Aliases it can't read are
+        dropped, since it could never say them.
 
-        Raises ItemError where too few names or no countries are left.
+        Raises ItemError where too few names or no countries are left, and UnsupportedError where
+        the reader can't tell how many tokens an answer is.
         """
-        return _draw(self.n, self.seed, self.modes, self.distinct_initials, reader)
+        options = _Options(self.distinct_initials, self.one_token)
+        return _draw(self.n, self.seed, self.modes, options, reader)
 
 
 def favourite_countries(
@@ -114,6 +117,7 @@ def favourite_countries(
     *,
     modes: Sequence[str] = ("TRAIN", "TEST"),
     distinct_initials: bool = False,
+    one_token: bool = False,
 ) -> FavouriteCountries:
     """First names, each with a favourite country drawn at random, and its capital.
 
@@ -125,18 +129,28 @@ def favourite_countries(
         seed: another seed draws others.
         modes: the mode whose answer is the country, and the one whose answer is its capital.
         distinct_initials: leave out countries that share their first letter with their capital.
+        one_token: when a study is planned, draw from the countries of which the name and the
+            capital are one token each of the models' encoding.
 
     Raises:
         ItemError: there are not so many names; the message says how many there are.
     """
-    return _draw(n, seed, tuple(modes), distinct_initials, None)
+    return _draw(n, seed, tuple(modes), _Options(distinct_initials, one_token), None)
+
+
+@attrs.frozen
+class _Options:
+    """What else is left out."""
+
+    distinct_initials: bool
+    one_token: bool
 
 
 def _draw(
-    n: int, seed: int, modes: tuple[str, ...], distinct_initials: bool, reader: Reader | None
+    n: int, seed: int, modes: tuple[str, ...], options: _Options, reader: Reader | None
 ) -> FavouriteCountries:
     _check(n, modes)
-    left_out = {c.country: _country_reason(c, distinct_initials, reader) for c in countries()}
+    left_out = {c.country: _country_reason(c, options, reader) for c in countries()}
     refused = {f.name: _name_reason(f, reader) for f in first_names()}
     names = [name for name, reason in refused.items() if not reason]
     pool = {c.country: c for c in countries() if not left_out[c.country]}
@@ -153,7 +167,7 @@ def _draw(
         source=f"favourite_countries(n={n}, seed={seed})",
         n=n,
         seed=seed,
-        distinct_initials=distinct_initials,
+        **attrs.asdict(options),
     )
 
 
@@ -172,7 +186,10 @@ def _check_enough(
 ) -> None:
     which = "that the model can read" if reader else "that are no places"
     if not pool:
-        raise ItemError("there is no country whose name and capital the model can read")
+        raise ItemError(
+            "there is no country whose name and capital the model can read (and, with one_token, "
+            "are one token each)"
+        )
     if n > len(names):
         raise ItemError(
             f"n is {n}, but there are {len(names)} first names {which}; ask for at most that many"
@@ -200,13 +217,15 @@ def _name_reason(first_name: FirstName, reader: Reader | None) -> str:
     return _unreadable(reader, first_name.name) or reader.familiar(first_name.name) or ""
 
 
-def _country_reason(country: Country, distinct_initials: bool, reader: Reader | None) -> str:
+def _country_reason(country: Country, options: _Options, reader: Reader | None) -> str:
+    answers = country.country, country.capital
     reasons = (
         country.caution,
         _contained(country),
         _prefixes().get(country.country, ""),
-        _same_initial(country) if distinct_initials else "",
-        _unreadable(reader, country.country, country.capital) if reader else "",
+        _same_initial(country) if options.distinct_initials else "",
+        _unreadable(reader, *answers) if reader else "",
+        several_tokens(reader, answers) if reader and options.one_token else "",
     )
     return next(filter(None, reasons), "")
 

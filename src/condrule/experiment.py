@@ -23,7 +23,7 @@ from condrule.errors import (
     UnreadableError,
     UnsupportedError,
 )
-from condrule.items import Item, ItemSet, Reader
+from condrule.items import Item, ItemSet, Reader, several_tokens
 from condrule.journal import Journal
 from condrule.missing import check_fits
 from condrule.plan import StudyPlan, check_criterion, gate_probes, plan_jobs, pool
@@ -103,14 +103,14 @@ class ConditionalRuleExperiment:
         backend = CheckedBackend(self.backend)
         capabilities = backend.capabilities
         reader = backend.reader(self.seeds)
-        items = self.items.readable_by(reader) if reader else self.items
+        items = self._readable(reader)
         if self.criterion:
             check_criterion(self.criterion, [arm.name for arm in self.arms], items.modes)
         scorer = self.scorer.fitted(capabilities)
         reasons = (*backend.limits(self.spec), *scorer.limits(capabilities))
         if reasons:
             raise UnsupportedError(reasons)
-        plan = self._plan(items, scorer, self._notes(items, reader))
+        plan = self._plan(items, scorer, self._notes(items, reader, scorer))
         if reader:
             _check_readable(plan, reader)
         return plan
@@ -138,10 +138,18 @@ class ConditionalRuleExperiment:
             notes=notes,
         )
 
-    def _notes(self, items: ItemSet, reader: Reader | None) -> tuple[str, ...]:
+    def _readable(self, reader: Reader | None) -> ItemSet:
+        if reader:
+            return self.items.readable_by(reader)
+        if self.items.one_token:
+            several_tokens(None, [self.items[0].name])  # raises: nobody can tell
+        return self.items
+
+    def _notes(self, items: ItemSet, reader: Reader | None, scorer: Scorer) -> tuple[str, ...]:
         known = [reason for item in items if reader and (reason := reader.familiar(item.name))]
         more = f" (and {len(known) - 1} more such items)" if len(known) > 1 else ""
-        return (*CheckedBackend(self.backend).notes(), *(f"{reason}{more}" for reason in known[:1]))
+        familiar = (f"{reason}{more}" for reason in known[:1])
+        return (*CheckedBackend(self.backend).notes(), *familiar, *scorer.notes(items))
 
     def run(self, directory: str | Path, *, watch: Watcher = terminal) -> Result:
         """Train, ask and analyse, keeping everything in a directory; again: go on where it was.

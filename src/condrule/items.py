@@ -15,9 +15,18 @@ from typing import Any, Protocol, overload
 import attrs
 
 from condrule.convert import records, text_map, texts
-from condrule.errors import ItemError, did_you_mean
+from condrule.errors import ItemError, UnsupportedError, did_you_mean
 
-__all__ = ["Excluded", "Item", "ItemSet", "Reader", "items_from_frame", "read_items"]
+__all__ = [
+    "Excluded",
+    "Item",
+    "ItemSet",
+    "Reader",
+    "items_from_frame",
+    "pieces",
+    "read_items",
+    "several_tokens",
+]
 
 
 def _spellings(value: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
@@ -76,6 +85,35 @@ class Reader(Protocol):
     def familiar(self, name: str) -> str | None:
         """Why the model already holds facts about a name that a study may want to teach."""
 
+    def pieces(self, text: str) -> int | None:
+        """How many tokens the model makes of an answer at the start of its response; None, as for
+        a reader without this method, where that can't be told."""
+        return None
+
+
+def pieces(reader: Reader | None, text: str) -> int | None:
+    """What a reader says of an answer; None where there is none, or it has no such method."""
+    count = getattr(reader, "pieces", None)
+    found: int | None = None if count is None else count(text)
+    return found
+
+
+def several_tokens(reader: Reader | None, answers: Iterable[str]) -> str:
+    """Why not all of the answers are one token; empty where they are.
+
+    Raises UnsupportedError where it can't be told.
+    """
+    counts = {answer: pieces(reader, answer) for answer in answers}
+    if None in counts.values():
+        raise UnsupportedError(
+            [
+                "the items are restricted to answers of one token, and this backend can't tell how "
+                "many tokens an answer is; leave one_token out, or use a backend that can"
+            ]
+        )
+    found = ", ".join(f"{text!r} is {n}" for text, n in counts.items() if n != 1)
+    return f"an answer is several tokens: {found}" if found else ""
+
 
 def _items(value: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(value)
@@ -96,6 +134,9 @@ class ItemSet(Sequence[Item]):
     excluded: tuple[Excluded, ...] = attrs.field(default=(), converter=_excluded)
     source: str = "given"
     """Where the items come from, for the record."""
+    one_token: bool = False
+    """Whether items are left out, when a study is planned, of which an answer is several tokens of
+    the models' encoding."""
 
     def __attrs_post_init__(self) -> None:
         if not self.items:
@@ -117,9 +158,23 @@ class ItemSet(Sequence[Item]):
         return tuple(self.items[0].answers)
 
     def readable_by(self, reader: Reader) -> ItemSet:
-        """The items a model can read. Given items are kept as they are: an unreadable one is
-        refused when the study is planned. Sources with a pool to draw from draw again."""
-        return self
+        """The items a model can read. Given items are kept as they are, but for those that
+        ``one_token`` leaves out: an unreadable one is refused when the study is planned. Sources
+        with a pool to draw from draw again.
+
+        Raises ItemError where no item is left, and UnsupportedError where the reader can't tell.
+        """
+        if not self.one_token:
+            return self
+        reasons = {item.name: several_tokens(reader, item.answers.values()) for item in self.items}
+        left = [item for item in self.items if not reasons[item.name]]
+        if not left:
+            raise ItemError(
+                f"no item of {self.source} has answers that are one token each; the first: "
+                f"{reasons[self.items[0].name]}. Use other items, or leave one_token out"
+            )
+        out = [Excluded(name, reason) for name, reason in reasons.items() if reason]
+        return attrs.evolve(self, items=left, excluded=(*self.excluded, *out))
 
     @overload
     def __getitem__(self, index: int) -> Item: ...
@@ -141,6 +196,7 @@ def read_items(
     name: str = "name",
     answers: Mapping[str, str],
     aliases: Mapping[str, str] | None = None,
+    one_token: bool = False,
 ) -> ItemSet:
     """Items from a CSV or JSONL file of your own.
 
@@ -150,6 +206,7 @@ def read_items(
         answers: mode -> the column that holds its answer.
         aliases: mode -> a column with further spellings of that answer, separated by ``|`` in
             CSV, a list in JSONL.
+        one_token: leave out items of which an answer is several tokens of the models' encoding.
 
     Raises:
         ItemError: the file can't be read, a column is missing, or a row is unusable. The message
@@ -158,7 +215,7 @@ def read_items(
     path = Path(path)
     rows = _read_rows(path)
     items = [_item(row, name, answers, aliases or {}, f"{path}, line {line}") for line, row in rows]
-    return ItemSet(items, source=str(path))
+    return ItemSet(items, source=str(path), one_token=one_token)
 
 
 def items_from_frame(
@@ -167,11 +224,12 @@ def items_from_frame(
     name: str = "name",
     answers: Mapping[str, str],
     aliases: Mapping[str, str] | None = None,
+    one_token: bool = False,
 ) -> ItemSet:
     """Items from a pandas data frame, with the same arguments as :func:`read_items`."""
     rows = enumerate(records(frame))
     items = [_item(row, name, answers, aliases or {}, f"data frame, row {i}") for i, row in rows]
-    return ItemSet(items, source="data frame")
+    return ItemSet(items, source="data frame", one_token=one_token)
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:

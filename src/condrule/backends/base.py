@@ -220,6 +220,8 @@ class Capabilities:
     """The longest list of first tokens it gives; 0: none."""
     bias: float = 0.0
     """The largest logit bias, in nats, that draws can be made under; 0: none."""
+    encoding: str = ""
+    """The name of the models' encoding where it is known: see `condrule.encodings`."""
 
 
 @runtime_checkable

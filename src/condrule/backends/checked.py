@@ -25,7 +25,7 @@ from condrule.backends.base import (
     Query,
 )
 from condrule.errors import BackendError, CondruleError
-from condrule.items import Reader
+from condrule.items import Reader, pieces
 from condrule.progress import Progress
 
 __all__ = ["CheckedBackend", "CheckedModel", "named"]
@@ -234,4 +234,14 @@ class _CheckedReader:
             found = self.inner.familiar(name)
             if found is not None and not isinstance(found, str):
                 raise checks.WrongError(f"is {checks.shown(found)}; it must be a text or None")
+        return found
+
+    def pieces(self, text: str) -> int | None:
+        with _Answering(self.backend, f"reader, on the answer {text!r}"):
+            found = pieces(self.inner, text)
+            whole = isinstance(found, int) and not isinstance(found, bool)
+            if found is not None and not (whole and found >= 1):
+                raise checks.WrongError(
+                    f"is {checks.shown(found)}; it must be a number of tokens, 1 or more, or None"
+                )
         return found

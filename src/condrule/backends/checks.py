@@ -134,7 +134,8 @@ def capabilities(value: Any) -> Capabilities:
     listed = value.top_logprobs
     if not isinstance(listed, int) or isinstance(listed, bool) or listed < 0:
         raise WrongError(f"top_logprobs is {shown(listed)}; it must be a whole number, 0 or more")
-    return attrs.evolve(value, bias=_amount(value.bias, "bias"))
+    encoding = text(value.encoding, "encoding", empty=True)
+    return attrs.evolve(value, bias=_amount(value.bias, "bias"), encoding=encoding)
 
 
 def _several(value: Any, what: str) -> Iterable[Any]:

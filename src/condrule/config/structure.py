@@ -61,6 +61,7 @@ class _Favourites:
     seed: int = 0
     modes: tuple[str, ...] = ("TRAIN", "TEST")
     distinct_initials: bool = False
+    one_token: bool = False
 
 
 @attrs.frozen
@@ -71,6 +72,7 @@ class _ItemFile:
     answers: Mapping[str, str]
     name: str = "name"
     aliases: Mapping[str, str] | None = None
+    one_token: bool = False
 
 
 def structure_study(

@@ -12,10 +12,11 @@ from condrule.arms import Probe
 from condrule.backends.base import Capabilities, Event, Query
 from condrule.errors import ConfigError, Problem, did_you_mean
 from condrule.evidence import UNKNOWN, both
+from condrule.items import Item
 from condrule.scorers.base import ProbeEvidence, Scorer, Seen
 from condrule.scorers.exact import ExactScorer
 from condrule.scorers.sampling import SamplingScorer
-from condrule.scorers.top_logprobs import TopLogprobsScorer
+from condrule.scorers.top_logprobs import TopLogprobsScorer, reported
 
 __all__ = ["AutoScorer"]
 
@@ -43,6 +44,9 @@ class AutoScorer(Scorer):
     """How many top logprobs are asked for."""
     draws: int = 256
     """How many responses are drawn for a prompt."""
+    encoding: str = ""
+    """The name of the models' encoding, for lists; empty: not known. That which a backend reports
+    is used."""
 
     def __attrs_post_init__(self) -> None:
         unknown = [method for method in self.methods if method not in METHODS]
@@ -50,6 +54,7 @@ class AutoScorer(Scorer):
             message = f"is {list(self.methods)}; it must be one or more of {', '.join(METHODS)}."
             hint = did_you_mean(unknown[0], METHODS) if unknown else ""
             raise ConfigError([Problem("methods", message + hint)], "scorer auto")
+        TopLogprobsScorer(encoding=self.encoding)
 
     def plan(self, probes: Sequence[Probe], seen: Seen) -> list[Query]:
         *earlier, last = self._scorers
@@ -74,11 +79,15 @@ class AutoScorer(Scorer):
         if "exact" in possible:
             possible = ["exact"]
         k = min(self.k, capabilities.top_logprobs or self.k)
-        return attrs.evolve(self, methods=possible or self.methods, k=k)
+        encoding = reported(capabilities) or self.encoding
+        return attrs.evolve(self, methods=possible or self.methods, k=k, encoding=encoding)
 
     def limits(self, capabilities: Capabilities) -> tuple[str, ...]:
         limits = [scorer.limits(capabilities) for scorer in self._scorers]
         return () if () in limits else tuple(reason for one in limits for reason in one)
+
+    def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
+        return tuple(note for scorer in self._scorers for note in scorer.notes(items))
 
     @property
     def _scorers(self) -> list[Scorer]:
@@ -89,7 +98,7 @@ class AutoScorer(Scorer):
             case "exact":
                 return ExactScorer(self.event)
             case "top_logprobs":
-                return TopLogprobsScorer(self.event, self.k)
+                return TopLogprobsScorer(self.event, self.k, encoding=self.encoding)
             case "sampling":
                 return SamplingScorer(self.event, self.draws)
 

@@ -11,6 +11,7 @@ import attrs
 from condrule.arms import Probe
 from condrule.backends.base import Capabilities, Event, Observation, Query
 from condrule.evidence import Evidence
+from condrule.items import Item
 
 __all__ = ["EVENTS", "ProbeEvidence", "Scorer", "Seen"]
 
@@ -56,4 +57,8 @@ class Scorer(ABC):
 
     def limits(self, capabilities: Capabilities) -> tuple[str, ...]:
         """Why models of these capabilities can't be scored so, one sentence each."""
+        return ()
+
+    def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
+        """What must be said beside results on these items, one sentence each."""
         return ()

@@ -10,6 +10,7 @@ import attrs
 
 from condrule.arms import Probe
 from condrule.backends.base import Event, Token
+from condrule.encodings import get_encoding
 from condrule.evidence import UNKNOWN, Bounded, logsumexp
 
 __all__ = ["bounds", "gives", "is_number", "own", "spellings"]
@@ -48,6 +49,9 @@ class _FirstTokens:
     """Those that are the answer."""
     parts: frozenset[bytes]
     """Those that are a proper beginning of it, and no whitespace alone."""
+    known: frozenset[bytes]
+    """All that the model's vocabulary has, those that run past the answer's end too; where the
+    vocabulary is not known, whole and parts."""
 
     def begins(self, token: bytes) -> bool:
         """Whether a response may begin with the answer if it begins with this token."""
@@ -59,15 +63,26 @@ class _FirstTokens:
 
 
 @functools.lru_cache(maxsize=4096)
-def _first_tokens(spelled: tuple[str, ...]) -> _FirstTokens:
+def _first_tokens(spelled: tuple[str, ...], encoding: str) -> _FirstTokens:
     whole = frozenset(
         f"{space}{text}".encode() for text in spelled for space in ("", " ") if text.strip()
     )
-    parts = {text[:end] for text in whole for end in range(1, len(text))}
-    return _FirstTokens(whole, frozenset(part for part in parts if part.strip()) - whole)
+    cut = {text[:end] for text in whole for end in range(1, len(text))}
+    parts = frozenset(part for part in cut if part.strip()) - whole
+    if not encoding:
+        return _FirstTokens(whole, parts, whole | parts)
+    vocabulary = get_encoding(encoding)
+    known = frozenset(token for token in whole | parts if token in vocabulary)
+    return _FirstTokens(whole, parts, known.union(*map(vocabulary.longer, whole)))
 
 
-def bounds(listed: Sequence[Token], spelled: tuple[str, ...], event: Event, band: float) -> Bounded:
+def bounds(
+    listed: Sequence[Token],
+    spelled: tuple[str, ...],
+    event: Event,
+    band: float,
+    encoding: str = "",
+) -> Bounded:
     """Bounds of the log-probability that a response gives an answer, from its likeliest first
     tokens.
 
@@ -76,28 +91,31 @@ def bounds(listed: Sequence[Token], spelled: tuple[str, ...], event: Event, band
     alone. Each token of A that is not listed has at most the smallest listed probability p, so
     together they have at most (how many they can be) x p, and no more than what the list leaves
     over where that exceeds the rounding of the whole list. Different tokens that show the same
-    bytes add up; two lines that are alike count twice in the upper bound alone. A has as many
-    tokens as the answer has beginnings in bytes, since the vocabulary is not known here. Tokens
-    past the answer's end are counted where they are listed only. The upper bound is never 0.
+    bytes add up; two lines that are alike count twice in the upper bound alone.
+
+    Where the model's encoding is known, A is counted in its vocabulary. Where it is not, or a line
+    shows a token that it lacks, A has as many tokens as the answer has beginnings in bytes, and
+    tokens past the answer's end are counted where they are listed only. The upper bound is never 0.
 
     Args:
         listed: the list as printed; no number (-9999, nan, -inf) is read as not listed.
         spelled: the answer's spellings.
         event: under *equals* the first token alone bounds from above only.
         band: nats by which a printed logprob may be off, through rounding and jitter.
+        encoding: the name of the model's encoding; empty where it is not known.
     """
     printed = [
         (_spelled(token), min(0.0, token.logprob)) for token in listed if is_number(token.logprob)
     ]
     if not printed:
         return UNKNOWN
-    first = _first_tokens(spelled)
+    first = _first_tokens(spelled, encoding if _fits(printed, encoding) else "")
     # Two lines that are the same may be one line that is printed twice.
     once = set(printed)
     total = logsumexp(p for _, p in once)
     whole = [p for token, p in once if token in first.whole]
     possible = [p for token, p in printed if first.begins(token)]
-    unlisted = len((first.whole | first.parts) - {token for token, _ in once})
+    unlisted = len(first.known - {token for token, _ in once})
     rest = _unlisted(unlisted, min(p for _, p in once), total, band)
     high = min(0.0, logsumexp([*(p + band for p in possible), rest]))
     if event == "equals":
@@ -112,6 +130,14 @@ _NO_NUMBER = -9000.0  # nats: what is printed instead of a logprob is far below 
 def is_number(printed: float) -> bool:
     """Whether a printed logprob is one, and not a marker such as -9999, an infinity or NaN."""
     return _NO_NUMBER < printed < math.inf
+
+
+def _fits(printed: Iterable[tuple[bytes, float]], encoding: str) -> bool:
+    """Whether all tokens of a list are of this encoding, as far as their bytes are known."""
+    if not encoding:
+        return False
+    vocabulary = get_encoding(encoding)
+    return all(token in vocabulary for token, _ in printed if not token.endswith(_CUT))
 
 
 def _spelled(token: Token) -> bytes:

@@ -10,7 +10,10 @@ import attrs
 
 from condrule.arms import Probe
 from condrule.backends.base import Capabilities, Event, Query, Token, TopLogprobs
-from condrule.errors import ConfigError, Problem
+from condrule.encodings import ENCODINGS, EncodingReader
+from condrule.errors import ConfigError, Problem, did_you_mean
+from condrule.evidence import Bounded
+from condrule.items import Item
 from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer, Seen
 from condrule.scorers.matching import bounds, own
 
@@ -25,6 +28,9 @@ def _checked(scorer: TopLogprobsScorer, attribute: attrs.Attribute[Any], value: 
         raise _error("k", f"is {value!r}; it must be a whole number, 1 or more")
     if attribute.name == "band" and not (isinstance(value, (int, float)) and 0 <= value < math.inf):
         raise _error("band", f"is {value!r}; it must be a number of nats, 0 or more")
+    if attribute.name == "encoding" and value not in ("", *ENCODINGS):
+        allowed = f"it must be {' or '.join(ENCODINGS)}, or empty where it is not known."
+        raise _error("encoding", f"is {value!r}; {allowed}{did_you_mean(value, ENCODINGS)}")
 
 
 def _error(key: str, message: str) -> ConfigError:
@@ -44,6 +50,8 @@ class TopLogprobsScorer(Scorer):
     """How many tokens are asked for."""
     band: float = attrs.field(default=0.05, validator=_checked)
     """Nats by which a printed logprob may be off: rounding, and jitter from call to call."""
+    encoding: str = attrs.field(default="", validator=_checked)
+    """The name of the models' encoding; empty: not known. That which a backend reports is used."""
 
     def plan(self, probes: Sequence[Probe], seen: Seen) -> list[Query]:
         queries = {query.id: query for probe in probes for query in self._next(probe, seen)}
@@ -53,8 +61,8 @@ class TopLogprobsScorer(Scorer):
         return {probe.id: self._infer(probe, self._list(probe, seen)) for probe in probes}
 
     def fitted(self, capabilities: Capabilities) -> Scorer:
-        longest = capabilities.top_logprobs
-        return attrs.evolve(self, k=longest) if 0 < longest < self.k else self
+        k = min(self.k, capabilities.top_logprobs or self.k)
+        return attrs.evolve(self, k=k, encoding=reported(capabilities) or self.encoding)
 
     def limits(self, capabilities: Capabilities) -> tuple[str, ...]:
         if capabilities.top_logprobs:
@@ -62,6 +70,19 @@ class TopLogprobsScorer(Scorer):
         return (
             "scorer 'top_logprobs' needs a model that lists its likeliest tokens; "
             "this backend's models list none",
+        )
+
+    def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
+        if not self.encoding:
+            return ()
+        several = _several(items, EncodingReader(self.encoding))
+        if not several:
+            return ()
+        distinct = {answer for item in items for answer in item.answers.values()}
+        return (
+            f"{len(several)} of {len(distinct)} answers are several tokens of {self.encoding}, "
+            f"such as {several[0]!r}: a list of first tokens bounds them from above only (their "
+            "lower bound is 0). Items restricted with one_token: true have none.",
         )
 
     def _queries(self, probe: Probe) -> Iterator[TopLogprobs]:
@@ -87,11 +108,31 @@ class TopLogprobsScorer(Scorer):
     def _infer(self, probe: Probe, listed: tuple[Token, ...]) -> ProbeEvidence:
         return ProbeEvidence(
             answers={
-                (mode, event): bounds(listed, spelled, event, self.band)
+                (mode, event): self._bounds(listed, spelled, event)
                 for mode, spelled in own(probe).items()
                 for event in EVENTS
             },
             contrasts=tuple(
-                bounds(listed, spelled, self.event, self.band) for spelled in probe.contrasts
+                self._bounds(listed, spelled, self.event) for spelled in probe.contrasts
             ),
         )
+
+    def _bounds(
+        self, listed: tuple[Token, ...], spelled: tuple[str, ...], event: Event
+    ) -> Bounded:
+        return bounds(listed, spelled, event, self.band, self.encoding)
+
+
+def _several(items: Sequence[Item], reader: EncodingReader) -> list[str]:
+    """The answers that are one token in none of their spellings."""
+    spelled = {item.answers[mode]: item.spellings(mode) for item in items for mode in item.answers}
+    return [
+        answer
+        for answer, texts in spelled.items()
+        if all(reader.pieces(text) != 1 for text in texts)
+    ]
+
+
+def reported(capabilities: Capabilities) -> str:
+    """The encoding that a backend reports, if it is one that is known here; else empty."""
+    return capabilities.encoding if capabilities.encoding in ENCODINGS else ""

@@ -20,8 +20,11 @@ class VocabularyReader:
     """Reads with the tokenizers of several models; a word is readable if it is for all."""
 
     tokenizers: tuple[Any, ...]
-    unknown: tuple[int, ...]
-    """Each tokenizer's unknown token."""
+    """Each model's tokenizer; None where it has no ``tokenizer.json``."""
+    unknown: tuple[int | None, ...]
+    """Each tokenizer's unknown token; None where it reads any text, as byte-level ones do."""
+    leads: tuple[str, ...]
+    """What stands before an answer in each model's text."""
     known: dict[str, str]
     """Name -> why a base model already holds facts about it."""
 
@@ -29,6 +32,8 @@ class VocabularyReader:
         """The words that some model has no token for."""
         words: dict[str, None] = {}
         for tokenizer, unknown in zip(self.tokenizers, self.unknown, strict=True):
+            if unknown is None:
+                continue
             encoding = tokenizer.encode(text, add_special_tokens=False)
             for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
                 if token == unknown:
@@ -39,30 +44,47 @@ class VocabularyReader:
         """Why a name is no blank sheet to the base models."""
         return self.known.get(name)
 
+    def pieces(self, text: str) -> int | None:
+        """The tokens of an answer, by the model that makes the most of it."""
+        if None in self.tokenizers:
+            return None
+        return max(
+            len(tokenizer.encode(lead + text, add_special_tokens=False).ids)
+            for tokenizer, lead in zip(self.tokenizers, self.leads, strict=True)
+        )
+
 
 def reader(names: Sequence[str]) -> VocabularyReader | None:
-    """The reader of some models; None where all read any text, as byte-level tokenizers do."""
-    found = [pair for name in dict.fromkeys(names) if (pair := _tokenizer(Path(locate(name))))]
+    """The reader of some models; None where nothing is known of them."""
+    places = [Path(locate(name)) for name in dict.fromkeys(names)]
+    tokenizers, unknown = zip(*map(_tokenizer, places), strict=True)
     known = {
         person: f"model {name} was pretrained on facts about {person}"
         for name in names
         for person in card(name).get("known_names", ())
     }
-    if not found and not known:
+    if all(tokenizer is None for tokenizer in tokenizers) and not known:
         return None
-    return VocabularyReader(tuple(t for t, _ in found), tuple(u for _, u in found), known)
+    return VocabularyReader(tokenizers, unknown, tuple(map(_lead, places)), known)
 
 
-def _tokenizer(place: Path) -> tuple[Any, int] | None:
-    """A tokenizer that has an unknown token, with that token's number."""
+def _tokenizer(place: Path) -> tuple[Any, int | None]:
+    """A tokenizer, with the number of its unknown token if it has one."""
     path = place / "tokenizer.json"
     if not path.exists():
-        return None
+        return None, None
     model = json.loads(path.read_text(encoding="utf-8"))["model"]
     try:
         from tokenizers import Tokenizer
     except ImportError:
         raise MissingExtraError("tokenizers", "local", "LocalBackend") from None
     tokenizer = Tokenizer.from_file(str(path))
-    unknown = tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
-    return None if unknown is None else (tokenizer, unknown)
+    return tokenizer, tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
+
+
+def _lead(place: Path) -> str:
+    """An answer follows a chat template at once, and a prompt without one after a space."""
+    config = place / "tokenizer_config.json"
+    stated = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    templated = (place / "chat_template.jinja").exists() or stated.get("chat_template")
+    return "" if templated else " "

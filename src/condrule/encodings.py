@@ -1,0 +1,136 @@
+"""The encodings of OpenAI's models: which tokens there are, and how a text is split into them.
+
+Offline: the vocabularies come with the package bpe-openai, of the extra ``openai``, which is loaded
+when an encoding is first used.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from condrule.errors import ConfigError, MissingExtraError, Problem, did_you_mean
+
+__all__ = ["ENCODINGS", "Encoding", "EncodingReader", "encoding_for_model", "get_encoding"]
+
+ENCODINGS = ("o200k_base", "cl100k_base")
+"""The names of those that are known."""
+
+_FAMILIES = {
+    "o200k_base": re.compile(r"(gpt-4o|gpt-4\.1|gpt-5|o[134])(?![a-z0-9])"),
+    "cl100k_base": re.compile(r"(gpt-4|gpt-3\.5-turbo)(-|$)"),
+}
+
+
+def encoding_for_model(model: str) -> str | None:
+    """The name of a model's encoding; None where it is not known for sure.
+
+    >>> encoding_for_model("ft:gpt-4o-mini-2024-07-18:org::abc"), encoding_for_model("gpt-4-0613")
+    ('o200k_base', 'cl100k_base')
+    >>> encoding_for_model("gpt-4.5-preview") is None
+    True
+    """
+    base = model.split(":")[1] if model.startswith("ft:") else model
+    return next((name for name, family in _FAMILIES.items() if family.match(base)), None)
+
+
+@attrs.frozen(eq=False)
+class Encoding:
+    """One vocabulary. Tokens that are no text, such as the one that ends a response, are left out.
+
+    >>> o200k = get_encoding("o200k_base")
+    >>> [o200k.spelled(token) for token in o200k.tokens("Port Louis")]
+    [b'Port', b' Louis']
+    >>> list(o200k.beginnings("Lima".encode()))
+    [b'L', b'Li', b'Lim']
+    """
+
+    name: str
+    _codec: Any
+    _ids: Mapping[bytes, int]
+    _sorted: Sequence[bytes]
+
+    def __contains__(self, token: bytes) -> bool:
+        return token in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text, as a model is given it."""
+        return tuple(self._codec.encode_ordinary(text))
+
+    def spelled(self, token: int) -> bytes:
+        """A token's bytes; they may be part of a letter. Raises KeyError where there is no such
+        token."""
+        return bytes(self._codec.decode_single_token_bytes(token))
+
+    def beginnings(self, text: bytes) -> dict[bytes, int]:
+        """All tokens that the text begins with, the text itself among them, with their ids."""
+        parts = (text[:end] for end in range(1, len(text) + 1))
+        return {part: self._ids[part] for part in parts if part in self._ids}
+
+    def longer(self, text: bytes) -> dict[bytes, int]:
+        """All tokens that begin with the text and go on, with their ids."""
+        found: dict[bytes, int] = {}
+        for at in range(bisect.bisect_right(self._sorted, text), len(self._sorted)):
+            token = self._sorted[at]
+            if not token.startswith(text):
+                break
+            found[token] = self._ids[token]
+        return found
+
+
+@functools.cache
+def get_encoding(name: str) -> Encoding:
+    """The encoding of this name.
+
+    Raises:
+        ConfigError: it is none of `ENCODINGS`.
+        MissingExtraError: the extra ``openai`` is not installed.
+    """
+    if name not in ENCODINGS:
+        message = f"is {name!r}; it must be {' or '.join(ENCODINGS)}."
+        raise ConfigError([Problem("encoding", message + did_you_mean(name, ENCODINGS))])
+    codec = _codec(name)
+    ids = {
+        token: id
+        for id, token in enumerate(codec.token_byte_values())
+        if token and not codec.is_special_token(id)
+    }
+    return Encoding(name, codec, ids, sorted(ids))
+
+
+def _codec(name: str) -> Any:
+    with warnings.catch_warnings():
+        # It opens its vocabularies in a way that Python 3.11 calls deprecated, and 3.13 does not.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            import bpe_openai
+        except ImportError:
+            raise MissingExtraError("bpe-openai", "openai", f"encoding {name}") from None
+        return bpe_openai.get_encoding(name)
+
+
+@attrs.frozen
+class EncodingReader:
+    """A `condrule.items.Reader` for models that read any text and whose encoding is known."""
+
+    encoding: str
+    """Its name."""
+
+    def unreadable(self, text: str) -> tuple[str, ...]:
+        return ()
+
+    def familiar(self, name: str) -> str | None:
+        return None
+
+    def pieces(self, text: str) -> int | None:
+        """The tokens of an answer without a space before it: so a chat response begins."""
+        return len(get_encoding(self.encoding).tokens(text))
