@@ -171,10 +171,12 @@ class Criterion:
         pairs = zip(self.clauses, estimates, strict=True)
         return self.outcome(clause.judge(e.low, e.high) for clause, e in pairs)
 
-    def reason(self, estimates: Sequence[Estimate]) -> str:
-        """One sentence, on a line of its own, for each clause: what was found, and what it says."""
-        pairs = zip(self.clauses, estimates, strict=True)
-        return "\n".join(_sentence(clause, found) for clause, found in pairs)
+    def reason(self, estimates: Sequence[Estimate], why: Sequence[str] | None = None) -> str:
+        """A line for each clause: what was found, what it says, and why it is undecided where
+        ``why`` has a sentence on that."""
+        more = [""] * len(estimates) if why is None else why
+        each = zip(self.clauses, estimates, more, strict=True)
+        return "\n".join(f"{_sentence(clause, found)} {m}".rstrip() for clause, found, m in each)
 
 
 _JUDGED = {True: "holds", False: "fails", None: "is undecided"}

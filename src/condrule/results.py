@@ -33,6 +33,7 @@ from condrule.statistics import (
     estimate,
     log_mean,
 )
+from condrule.undecided import why_undecided
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -205,12 +206,23 @@ class Result:
         seeds: Sequence[int] | None = None,
     ) -> Estimate:
         """The quantity a clause is about."""
-        how: dict[str, Any] = {"model": model, "seeds": seeds}
+        top, bottom = self._sides(clause, model=model, seeds=seeds)
+        return self._estimate(top, bottom, estimand, around(clause.threshold))
+
+    def _sides(self, clause: Clause, **how: Any) -> tuple[Measured, Measured | None]:
+        """The answer a clause is about, and that which its ratio divides by."""
         top = self.logprobs(clause.arm, clause.mode, clause.answer, **how)
         if clause.against is None:
-            return self._estimate(top, None, estimand, around(clause.threshold))
-        bottom = self.logprobs(clause.arm, clause.mode, clause.against, **how)
-        return self._estimate(top, bottom, estimand, around(clause.threshold))
+            return top, None
+        return top, self.logprobs(clause.arm, clause.mode, clause.against, **how)
+
+    def _why(self, clause: Clause, estimand: Estimand) -> str:
+        """Why bounds leave a clause undecided, if they do."""
+
+        def estimated(top: Measured, bottom: Measured | None) -> Estimate:
+            return self._estimate(top, bottom, estimand, around(clause.threshold))
+
+        return why_undecided(clause, *self._sides(clause), estimated, self._level)
 
     def gates(self) -> tuple[GateResult, ...]:
         """The criterion's gates, each by the lowest value over models and modes."""
@@ -236,7 +248,9 @@ class Result:
             outcome=criterion.by_interval(estimates),
             point_outcome=criterion.by_point(estimates),
             scope=estimates[0].scope,
-            reason=criterion.reason(estimates),
+            reason=criterion.reason(
+                estimates, [self._why(clause, criterion.estimand) for clause in criterion.clauses]
+            ),
             gates=self.gates(),
             base_outcome=criterion.by_interval(found(model="base")),
             by_estimand={e: criterion.by_interval(found(estimand=e)) for e in ESTIMANDS},
