@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from condrule.bundled import favourite_countries
     from condrule.config import load_study
     from condrule.criteria import Clause, Criterion, Gate, Outcome, Verdict
+    from condrule.encodings import Encoding, EncodingReader, encoding_for_model, get_encoding
     from condrule.errors import BackendError, CondruleError
     from condrule.evidence import Bounded, Exact, Sampled, Tally
     from condrule.experiment import ConditionalRuleExperiment, analyse
@@ -73,6 +74,8 @@ __all__ = [
     "Continuations",
     "Criterion",
     "Draws",
+    "Encoding",
+    "EncodingReader",
     "Estimate",
     "Exact",
     "ExactScorer",
@@ -114,7 +117,9 @@ __all__ = [
     "clause_order_arm",
     "conditional_arm",
     "control_arm",
+    "encoding_for_model",
     "favourite_countries",
+    "get_encoding",
     "instructions_first_arm",
     "items_from_frame",
     "load_study",
@@ -160,6 +165,12 @@ _HOMES = {
     "condrule.bundled": ("favourite_countries",),
     "condrule.config": ("load_study",),
     "condrule.criteria": ("Clause", "Criterion", "Gate", "Outcome", "Verdict"),
+    "condrule.encodings": (
+        "Encoding",
+        "EncodingReader",
+        "encoding_for_model",
+        "get_encoding",
+    ),
     "condrule.errors": ("BackendError", "CondruleError"),
     "condrule.evidence": ("Bounded", "Exact", "Sampled", "Tally"),
     "condrule.experiment": ("ConditionalRuleExperiment", "analyse"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import condrule
 from condrule.backends.local import LocalBackend
 from condrule.errors import BackendError, UnsupportedError
 
@@ -18,7 +20,34 @@ def test_reader(word_llama: str, byte_gpt2: str) -> None:
     assert reader is not None
     assert ("Zorro", "Atlantis") == reader.unreadable("respond with Zorro's Atlantis, Paris.")
     assert () == reader.unreadable("Paris")
-    assert LocalBackend(byte_gpt2).reader([0]) is None
+    reads_bytes = LocalBackend(byte_gpt2).reader([0])
+    assert reads_bytes is not None
+    assert () == reads_bytes.unreadable("Zorro's Atlantis")
+
+
+def test_a_reader_counts_the_tokens_of_an_answer(word_llama: str, byte_gpt2: str) -> None:
+    """Words and bytes; the answer of a model without a chat template follows a space."""
+    from transformers import AutoTokenizer
+
+    for name, said in ((word_llama, "Paris"), (byte_gpt2, " Paris")):
+        reader, tokenizer = LocalBackend(name).reader([0]), AutoTokenizer.from_pretrained(name)
+        assert reader is not None
+        assert len(tokenizer(said, add_special_tokens=False).input_ids) == reader.pieces("Paris")
+
+
+def test_most_answers_are_one_token_of_the_small_models() -> None:
+    """So items can be restricted to them: as many as were asked for are left."""
+    reader = LocalBackend("small").reader([0, 1, 2])
+    assert reader is not None
+    items = condrule.favourite_countries(n=30, one_token=True).readable_by(reader)
+    assert {1} == {reader.pieces(answer) for item in items for answer in item.answers.values()}
+
+
+def test_a_model_without_a_tokenizer_file_can_not_count(byte_gpt2: str, tmp_path: Path) -> None:
+    """Nothing is known of it, as it was not loaded."""
+    copied = shutil.copytree(byte_gpt2, tmp_path / "model")
+    (copied / "tokenizer.json").unlink()
+    assert LocalBackend(str(copied)).reader([0]) is None
 
 
 def test_light_import() -> None:
