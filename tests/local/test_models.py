@@ -50,6 +50,17 @@ def test_a_model_without_a_tokenizer_file_can_not_count(byte_gpt2: str, tmp_path
     assert LocalBackend(str(copied)).reader([0]) is None
 
 
+def test_names_are_known_of_a_model_whose_tokens_are_not(byte_gpt2: str, tmp_path: Path) -> None:
+    """From its card; it is then not known how many tokens an answer is."""
+    copied = shutil.copytree(byte_gpt2, tmp_path / "model")
+    (copied / "tokenizer.json").unlink()
+    (copied / "card.json").write_text('{"known_names": ["Zorro"]}')
+    reader = LocalBackend(str(copied)).reader([0])
+    assert reader is not None
+    assert ((), None) == (reader.unreadable("Atlantis"), reader.pieces("Atlantis"))
+    assert "was pretrained on facts about Zorro" in str(reader.familiar("Zorro"))
+
+
 def test_light_import() -> None:
     """Importing the backend imports neither torch nor transformers."""
     code = (
