@@ -59,6 +59,16 @@ class OldReader:
         return None
 
 
+class SilentReader(condrule.Reader):
+    """A reader that inherits the method, and so can't tell."""
+
+    def unreadable(self, text: str) -> tuple[str, ...]:
+        return ()
+
+    def familiar(self, name: str) -> str | None:
+        return None
+
+
 def study(items: Any, backend: Any, **how: Any) -> condrule.ConditionalRuleExperiment:
     """One arm, one seed."""
     arms = [condrule.conditional_arm()]
@@ -99,12 +109,12 @@ def test_where_no_item_is_left_the_first_reason_is_said() -> None:
         ItemSet(ITEMS[1:2], one_token=True).readable_by(O200K)
 
 
-@pytest.mark.parametrize("reader", [OldReader(), None])
+@pytest.mark.parametrize("reader", [OldReader(), SilentReader(), None])
 @pytest.mark.parametrize(
     "items", [ItemSet(ITEMS, one_token=True), condrule.favourite_countries(n=2, one_token=True)]
 )
 def test_a_backend_that_cannot_tell_is_refused(items: ItemSet, reader: Any) -> None:
-    """Whether it has no reader, or one without the method."""
+    """Whether it has no reader, or one without a method of its own."""
 
     class Untold(InMemoryBackend):
         def reader(self, seeds: object) -> Any:

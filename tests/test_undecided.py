@@ -123,6 +123,14 @@ def test_a_ratio_is_decided_by_the_absence_of_what_it_divides_by() -> None:
     assert 1 - 0.025 ** (1 / (30 * draws)) < 0.09 < 1 - 0.025 ** (1 / (30 * (draws - 1)))
 
 
+def test_a_ratio_is_decided_by_the_absence_of_the_answer_too() -> None:
+    """Where what it divides by is known: the same draws, the other way round."""
+    clause = Clause("ratio", "conditional", "TEST", "TEST", ">", 0.1, against="TRAIN")
+    outcome, reason = judged([{"low": 0.0, "high": 0.2}] * 30, clause)
+    assert outcome is Outcome.UNDETERMINED
+    assert reason.endswith("(60 in all) do, at 95% confidence, if none gives TEST's answer.")
+
+
 def test_an_answer_of_which_nothing_is_known_is_counted_as_such() -> None:
     """A refused query is no bound."""
     assert "2 of 4 probabilities of TEST's answer are not known at all." in (

@@ -83,7 +83,8 @@ def _tokenizer(place: Path) -> tuple[Any, int | None]:
 
 
 def _lead(place: Path) -> str:
-    """An answer follows a chat template at once, and a prompt without one after a space."""
+    """What stands before an answer: a space where there is no chat template. A template that ends
+    in a space of its own is not read."""
     config = place / "tokenizer_config.json"
     stated = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
     templated = (place / "chat_template.jinja").exists() or stated.get("chat_template")
