@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ YAML = [
     for page in PAGES
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
 ]
+PLUGIN = (ROOT / "docs" / "how-to" / "write-a-backend.md").read_text()
 REQUIRED = {
     "items": "items: {source: favourite_countries, n: 5}",
     "arms": "arms: [conditional, control]",
@@ -45,3 +50,41 @@ def test_every_command_is_on_the_page() -> None:
     """The page of the command line leaves none out."""
     page = (ROOT / "docs" / "reference" / "command-line.md").read_text()
     assert [] == [name for name in cli.commands if not re.search(rf"`(condrule )?{name}\b", page)]
+
+
+@pytest.fixture
+def parrots(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that finds the package that the page on plugins describes."""
+    (block,) = re.findall(r"```toml\n(.*?)```", PLUGIN, re.DOTALL)
+    (points,) = tomllib.loads(block)["project"]["entry-points"].items()
+    group, ((kind, target),) = points[0], points[1].items()
+    package, _, module = target.partition(":")[0].partition(".")
+    blocks = re.findall(r"```python\n(?!>>>)(.*?)```", PLUGIN, re.DOTALL)
+    code = "\n\n".join(blocks)
+    (tmp_path / package).mkdir()
+    (tmp_path / package / f"{module}.py").write_text(code)
+    (tmp_path / "test_parrots.py").write_text(f"from {package}.{module} import TestParrotBackend")
+    info = tmp_path / "my_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{kind} = {target}\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def test_the_backend_of_the_page_on_plugins_passes_the_suite_there(
+    parrots: dict[str, str], tmp_path: Path
+) -> None:
+    """As it is written, with the entry point that is written beside it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_parrots.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=parrots, capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_the_backend_of_the_page_on_plugins_is_listed(parrots: dict[str, str]) -> None:
+    """By the command that is written there."""
+    command = [sys.executable, "-m", "condrule", "backends"]
+    done = subprocess.run(command, env=parrots, capture_output=True, text=True, check=True)
+    assert re.search(r"parrot +ParrotBackend, my-package 1\.0\n +trains on this", done.stdout)

@@ -13,7 +13,7 @@ from condrule import plugins
 from condrule.catalogue import catalogue, lines
 from condrule.cli import run
 from condrule.config import load_study
-from condrule.errors import ConfigError, PluginError, RunError
+from condrule.errors import ConfigError, MissingExtraError, PluginError, RunError
 
 SCORERS = '''
 import attrs
@@ -94,6 +94,7 @@ def test_a_run_whose_scorer_is_gone_says_so(install: Install, tmp_path: Path) ->
         ("broken_name:X", "Y = 1", "has no attribute 'X'"),
         ("broken_base:Plain", SCORERS, "is not a subclass of condrule.scorers.base:Scorer"),
         ("broken_module", "", "No module named 'broken_module'"),
+        ("broken_exit:X", "raise SystemExit('bye')", "SystemExit: bye"),
     ],
 )
 def test_what_is_broken_says_why_and_breaks_nothing(
@@ -151,6 +152,61 @@ class Far(InMemoryBackend):
     (entry,) = [entry for entry in catalogue()["backends"] if entry["kind"] == "far"]
     assert "needs no_such_sdk: pip install 'far[sdk]'" == entry["problem"]
     assert any("CAN'T BE USED: needs no_such_sdk" in line for line in lines())
+
+
+BACKENDS = """
+import attrs
+from condrule import Capabilities, InMemoryBackend
+
+def unready():
+    raise RuntimeError("not ready")
+
+@attrs.frozen
+class Unready(InMemoryBackend):
+    key: int = attrs.field(factory=unready, kw_only=True)
+
+@attrs.frozen
+class Deep(InMemoryBackend):
+    imports = ("no_such_sdk.part",)
+
+@attrs.frozen
+class Listless(InMemoryBackend):
+    imports = None
+
+@attrs.frozen
+class Wordy(InMemoryBackend):
+    capabilities = Capabilities(top_logprobs="many")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Unready", "describing it raised RuntimeError: not ready"),
+        ("Deep", "needs no_such_sdk.part: install it"),
+        ("Listless", "describing it raised TypeError"),
+        ("Wordy", "top_logprobs is 'many'; it must be a whole number"),
+    ],
+)
+def test_what_cannot_be_described_says_why(install: Install, name: str, reason: str) -> None:
+    """And the others are listed as ever."""
+    module = f"odd_backends_{name.lower()}"
+    install("odd", "backends", "odd", f"{module}:{name}", BACKENDS)
+    entries = {entry["kind"]: entry for entry in catalogue()["backends"]}
+    assert reason in entries["odd"]["problem"]
+    assert entries["memory"]["problem"] is None
+
+
+def test_a_plugin_names_the_extra_of_its_own_package() -> None:
+    """Not one of condrule's."""
+    error = MissingExtraError("no_such_sdk", "sdk", "FarBackend", distribution="far")
+    assert str(error).endswith("Install it with: pip install 'far[sdk]'")
+
+
+def test_an_entry_point_may_name_an_extra(install: Install) -> None:
+    """As the format of entry points allows."""
+    install("careful", "scorers", "careful", "extra_scorer:Careful [sdk]", SCORERS)
+    assert "Careful" == plugins.find("scorers", "careful").__name__
 
 
 def test_the_command_lists_them(install: Install, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from condrule import plugins
+from condrule.backends import checks
 from condrule.backends.base import Capabilities, FinetuneBackend
 from condrule.config.structure import keys_of
 from condrule.describe import describe
@@ -34,10 +35,12 @@ def _entry(plugin: plugins.Plugin) -> dict[str, Any]:
     }
     try:
         found = plugin.load()
+        entry |= {"problem": None, "keys": dict(_keys(found))}
+        return entry | _abilities(found, plugin.package) if plugin.group == "backends" else entry
     except PluginError as error:
         return entry | {"problem": error.reason}
-    entry |= {"problem": None, "keys": dict(_keys(found))}
-    return entry | _abilities(found, plugin.package) if plugin.group == "backends" else entry
+    except Exception as error:  # noqa: BLE001 - a class of another package may raise anything
+        return entry | {"problem": f"describing it raised {type(error).__name__}: {error}"}
 
 
 def _keys(found: type) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -54,7 +57,7 @@ def _keys(found: type) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _abilities(found: type[FinetuneBackend], package: str) -> dict[str, Any]:
     """Where a backend trains, and what its models answer as it is by default."""
-    lacking = [module for module in found.imports if find_spec(module) is None]
+    lacking = [module for module in found.imports if not _there(module)]
     more: dict[str, Any] = {"capabilities": None, "computes_here": None}
     if lacking:
         remedy = f"pip install '{package}[{found.extra}]'" if found.extra else "install it"
@@ -63,11 +66,18 @@ def _abilities(found: type[FinetuneBackend], package: str) -> dict[str, Any]:
         return more  # what it can do may depend on them
     try:
         backend = found()
-        more["capabilities"] = attrs.asdict(backend.capabilities)
+        more["capabilities"] = attrs.asdict(checks.capabilities(backend.capabilities))
         more["computes_here"] = bool(backend.computes_here)
     except Exception as error:  # noqa: BLE001 - a class of another package may raise anything
         more["problem"] = f"making one raised {type(error).__name__}: {error}"
     return more
+
+
+def _there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
 
 
 def lines() -> Iterator[str]:

@@ -116,14 +116,16 @@ class UnsupportedError(CondruleError, ValueError):
 
 
 class MissingExtraError(CondruleError, ImportError):
-    """An optional dependency is not installed. ``extra`` names what to install."""
+    """An optional dependency is not installed. ``extra`` names what to install, and
+    ``distribution`` whose extra it is."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        self.package = package
-        self.extra = extra
+    def __init__(
+        self, package: str, extra: str, purpose: str, distribution: str = "condrule"
+    ) -> None:
+        self.package, self.extra, self.distribution = package, extra, distribution
         super().__init__(
             f"{purpose} needs {package}, which is not installed. "
-            f"Install it with: pip install 'condrule[{extra}]'"
+            f"Install it with: pip install '{distribution}[{extra}]'"
         )
 
 

@@ -73,7 +73,7 @@ class Plugin:
         base = _imported(BASES[self.group])
         try:
             found = _imported(self.target)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._error(
                 f"importing {self.target} raised {type(error).__name__}: {error}"
             ) from error
@@ -100,11 +100,16 @@ def installed(group: Group) -> tuple[Plugin, ...]:
     own = metadata.version("condrule")
     ours = [Plugin(group, kind, target, version=own) for kind, target in OURS[group].items()]
     found = {
-        (point.name, point.value, *_source(point)): None
+        (point.name, _target(point), *_source(point)): None
         for point in metadata.entry_points(group=f"condrule.{group}")
     }
     theirs = [Plugin(group, *parts) for parts in sorted(found)]
     return (*ours, *(_checked(plugin, [*ours, *theirs]) for plugin in theirs))
+
+
+def _target(point: metadata.EntryPoint) -> str:
+    """``module:Class``, without the extras that may stand behind it."""
+    return point.value.partition("[")[0].strip()
 
 
 def _source(point: metadata.EntryPoint) -> tuple[str, str]:
