@@ -35,9 +35,9 @@ TRAINING = "\n".join(
 @contextmanager
 def serving(**settings: Any) -> Iterator[tuple[RunningServer, openai.OpenAI]]:
     """A server with these settings that knows the study, and a client that never retries."""
-    with RehearsalServer(**{"study": STUDY, **settings}).running() as running:
-        with client_of(running) as client:
-            yield running, client
+    server = RehearsalServer(**{"study": STUDY, **settings})
+    with server.running() as running, client_of(running) as client:
+        yield running, client
 
 
 def client_of(running: RunningServer, **options: Any) -> openai.OpenAI:

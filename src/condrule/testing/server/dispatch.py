@@ -11,7 +11,7 @@ from condrule.testing.server import chat, completions, files, tuning
 from condrule.testing.server.exchange import ApiError, Call, Reply
 from condrule.testing.server.state import State
 
-__all__ = ["ROUTES", "Target", "answer", "check_access", "resolve"]
+__all__ = ["LIMITED", "ROUTES", "Target", "answer", "check_access", "resolve"]
 
 ROUTES: Mapping[str, Callable[[State, Call], Reply]] = {
     **files.ROUTES,
@@ -20,6 +20,9 @@ ROUTES: Mapping[str, Callable[[State, Call], Reply]] = {
     **completions.ROUTES,
 }
 """What answers each route."""
+
+LIMITED = frozenset([*chat.ROUTES, *completions.ROUTES])
+"""The routes that the limits per minute are of."""
 
 _PATTERNS = {
     route: re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", route))
@@ -95,6 +98,8 @@ def _no_access(given: str, *, azure: bool) -> ApiError:
 def answer(state: State, call: Call) -> Reply:
     """What a call gets, be it an error in the vendor's form."""
     try:
+        if call.route in LIMITED:
+            state.limit.take(state.clock())
         return ROUTES[call.route](state, call)
     except ApiError as error:
         return error.reply

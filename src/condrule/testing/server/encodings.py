@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from typing import Any
 
 import attrs
@@ -65,8 +66,11 @@ def encoding_of(model: str) -> Encoding:
 
 @functools.cache
 def _encoding(name: str) -> Encoding:
-    try:
-        import bpe_openai
-    except ImportError as error:
-        raise MissingExtraError("bpe-openai", "testing", "the rehearsal server") from error
-    return Encoding(name, bpe_openai.get_encoding(name))
+    with warnings.catch_warnings():
+        # It reads its own files by a function that some Python versions deprecate.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            import bpe_openai
+        except ImportError as error:
+            raise MissingExtraError("bpe-openai", "testing", "the rehearsal server") from error
+        return Encoding(name, bpe_openai.get_encoding(name))

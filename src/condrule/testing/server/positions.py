@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import attrs
@@ -84,22 +84,22 @@ class Position:
 
         A biased token that nothing begins with takes the place of a spare one, if there is any.
         """
-        ids = self._with(bias)
-        added = np.array([bias.get(token, 0.0) for token in ids.tolist()])
-        logits = self.logprobs + added
+        ids, logits = self.ids.copy(), self.logprobs.copy()
+        for token, place in self._biased(bias):
+            ids[place] = token
+            logits[place] += bias[token]
         logprobs = np.minimum(logits - np.logaddexp.reduce(logits), 0.0)
         order = np.argsort(-logprobs, kind="stable")
         return Position(ids[order], logprobs[order], self.rests, self.spare)
 
-    def _with(self, bias: Bias) -> NDArray[np.int64]:
-        new = [token for token in bias if token not in self.places]
-        if not new or not self.spare:
-            return self.ids
-        ids, free = self.ids.copy(), (p for p in range(len(self.ids) - 1, -1, -1))
-        places = (p for p in free if int(self.ids[p]) in self.spare - bias.keys())
-        for token, place in zip(new, places, strict=False):
-            ids[place] = token
-        return ids
+    def _biased(self, bias: Bias) -> Iterator[tuple[int, int]]:
+        """Each token of a bias that can come next, and its place."""
+        spare = (place for token, place in self.places.items() if token in self.spare - bias.keys())
+        for token in bias:
+            place = self.places.get(token)
+            place = next(spare, None) if place is None else place
+            if place is not None:
+                yield token, place
 
 
 @attrs.frozen(eq=False)

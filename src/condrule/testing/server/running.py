@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import attrs
 
 from condrule.errors import MissingExtraError
 from condrule.testing.server.account import ServerAccount
-from condrule.testing.server.dispatch import answer, check_access, resolve
+from condrule.testing.server.dispatch import LIMITED, answer, check_access, resolve
 from condrule.testing.server.exchange import ApiError, Call, Reply, as_json
 from condrule.testing.server.faults import refused_by
 from condrule.testing.server.jobs import FileRecord, JobRecord
@@ -112,6 +113,7 @@ async def _handle(state: State, request: web.Request) -> web.StreamResponse:
         return web.Response(
             body=as_json(state.account.to_dict()), content_type="application/json"
         )
+    began = time.perf_counter()
     call, refused = await _read(state, request)
     fault = state.server.faults.befalling(call, state.account.requests)
     if fault:
@@ -123,14 +125,11 @@ async def _handle(state: State, request: web.Request) -> web.StreamResponse:
     state.account.statuses[reply.status] += 1
     if fault == "lost_after":
         return _drop(request)
+    headers = _headers(state, call, reply, began)
     if fault == "truncated":
-        return await _truncated(request, reply, _headers(state, call, reply))
+        return await _truncated(request, reply, headers)
     body = reply.body[: len(reply.body) // 2] if fault == "malformed" else reply.body
-    return web.Response(
-        body=body,
-        status=reply.status,
-        headers=_headers(state, call, reply),
-    )
+    return web.Response(body=body, status=reply.status, headers=headers)
 
 
 async def _read(state: State, request: web.Request) -> tuple[Call, Reply | None]:
@@ -212,27 +211,16 @@ async def _truncated(
     return response
 
 
-def _headers(state: State, call: Call, reply: Reply) -> dict[str, str]:
+def _headers(state: State, call: Call, reply: Reply, began: float) -> dict[str, str]:
     """What the vendor says beside an answer."""
     id = f"req_{state.server.seed:04x}{call.number:012x}"
-    limits = _LIMITS if call.route.endswith("completions") else {}
+    limits = state.limit.headers(state.clock()) if call.route in LIMITED else {}
     return {
         "content-type": reply.content_type,
         "x-request-id": id,
         "openai-organization": state.server.organization,
         "openai-version": "2020-10-01",
-        "openai-processing-ms": f"{1000 * state.server.faults.latency:.0f}",
+        "openai-processing-ms": f"{1000 * (time.perf_counter() - began):.0f}",
         **limits,
         **reply.headers,
     }
-
-
-_LIMITS = {
-    "x-ratelimit-limit-requests": "10000",
-    "x-ratelimit-limit-tokens": "10000000",
-    "x-ratelimit-remaining-requests": "9999",
-    "x-ratelimit-remaining-tokens": "9999999",
-    "x-ratelimit-reset-requests": "6ms",
-    "x-ratelimit-reset-tokens": "0s",
-}
-"""No limit of this server's own: the faults refuse what is to be refused."""

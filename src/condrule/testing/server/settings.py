@@ -41,6 +41,10 @@ class Api:
     """The largest bias that acts, in nats either way; larger ones act as this one."""
     echo: bool = False
     """Whether ``/completions`` gives the logprobs of a prompt's own tokens, as vLLM does."""
+    requests_per_minute: int = attrs.field(default=10_000_000, validator=whole(1))
+    """Further requests for responses in the same minute of the clock get a 429."""
+    tokens_per_minute: int = attrs.field(default=10_000_000_000, validator=whole(1))
+    """The same for tokens, of prompts and responses together."""
     metadata_filter: bool = True
     """Whether lists of jobs can be filtered by metadata; where not, the filter is ignored."""
 

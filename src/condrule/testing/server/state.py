@@ -18,6 +18,7 @@ from condrule.testing.server.jobs import FileRecord, JobRecord
 from condrule.testing.server.oracle import Speaker
 from condrule.testing.server.printing import Printer
 from condrule.testing.server.prompts import PromptBook
+from condrule.testing.server.ratelimit import RateLimit
 
 if TYPE_CHECKING:
     from condrule.testing.server.server import RehearsalServer
@@ -41,11 +42,16 @@ class State:
     """What each fine-tuned model and checkpoint has learned; a job's, once it has succeeded."""
     to_come: dict[str, dict[str, Learned]] = attrs.field(factory=dict)
     """The same of jobs that have not ended, by their id."""
+    limit: RateLimit = attrs.field(init=False)
     requests: list[Call] = attrs.field(factory=list)
     """All that came, where they are kept."""
     _speakers: dict[str, Speaker] = attrs.field(factory=dict)
     _printers: dict[str, Printer] = attrs.field(factory=dict)
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1))
+
+    @limit.default
+    def _of_account(self) -> RateLimit:
+        return RateLimit(self.server.api, self.account)
 
     def new_id(self, prefix: str) -> str:
         """An id that was not given before; the same in every run of the same requests."""

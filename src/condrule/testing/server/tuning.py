@@ -33,6 +33,9 @@ def create(state: State, call: Call) -> Reply:
         message = f"Model {request['model']} is not available for fine-tuning or does not exist."
         raise wrong("model", message, "model_not_available")
     content, failure = _content(state, request["training_file"])
+    validation = request.get("validation_file")
+    if validation is not None and validation not in state.files:
+        raise wrong("validation_file", f"invalid validation_file: {validation}", "invalid_file")
     job = _job(state, request, given, base.name, content, failure)
     state.jobs[job.id] = job
     job.begin()
