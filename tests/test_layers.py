@@ -27,6 +27,7 @@ SDKS = {
     "httpx": "openai",
 }
 HEAVY = (
+    "aiohttp",
     "torch",
     "transformers",
     "pandas",

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from condrule.testing.server import Api, RehearsalServer
 from condrule.testing.server.dispatch import ROUTES, answer
 from condrule.testing.server.exchange import Call
+from condrule.testing.server.jobs import FileRecord
 
-from .world import MODEL, STUDY, messages, prompt
+from .world import MODEL, STUDY, TRAINING, messages, prompt
 
 STATE = RehearsalServer(study=STUDY, api=Api(echo=True)).state()
 TEXTS = st.text(max_size=5) | st.sampled_from(["auto", "supervised", "fine-tune", MODEL])
@@ -29,11 +30,19 @@ KEYS = (
     *("training_file", "validation_file", "suffix", "metadata", "method", "hyperparameters"),
     *("file", "purpose"),
 )
-GOOD: dict[str, Any] = {"model": MODEL, "messages": messages(prompt()), "prompt": "a"}
+GOOD: dict[str, Any] = {
+    "model": MODEL,
+    "messages": messages(prompt()),
+    "prompt": "a",
+    "training_file": "file-good",
+}
+STATE.files["file-good"] = FileRecord("file-good", 0.0, "train.jsonl", TRAINING, "fine-tune")
+READERS = [route for route in ROUTES if route.startswith("POST") and "{" not in route]
+LISTINGS = ["GET /files", "GET /fine_tuning/jobs"]
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", READERS + LISTINGS)
 @given(data=st.data())
 def test_no_body_breaks_the_server(route: str, data: st.DataObject) -> None:
     """It is answered, or refused in the vendor's form."""
@@ -41,7 +50,7 @@ def test_no_body_breaks_the_server(route: str, data: st.DataObject) -> None:
     bad = data.draw(st.dictionaries(st.sampled_from(KEYS), PLAIN, max_size=3) | PLAIN)
     body = {**good, **bad} if isinstance(bad, dict) else bad
     query = data.draw(st.dictionaries(st.sampled_from(["limit", "after", "order"]), TEXTS))
-    reply = answer(STATE, Call(route, {"id": "none"}, query, body))
+    reply = answer(STATE, Call(route, {}, query, body))
     assert reply.status in (200, 400, 404)
     if reply.status != 200:
         assert {"message", "type", "param", "code"} == set(json.loads(reply.body)["error"])

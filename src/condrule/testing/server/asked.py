@@ -13,7 +13,7 @@ from condrule.testing.server.exchange import ApiError, wrong
 from condrule.testing.server.positions import Bias, Sampling
 from condrule.testing.server.settings import Api
 
-__all__ = ["Asked", "asked", "checked_bias"]
+__all__ = ["Asked", "asked", "checked_bias", "number", "whole"]
 
 NO_BIAS: Bias = {}
 
@@ -44,17 +44,16 @@ def asked(body: Mapping[str, Any], api: Api, encoding: Encoding, *, tuned: bool)
     """What a chat completion's request asks. Raises ApiError where it is wrong."""
     get = body.get
     logprobs, top = _list(body, api, tuned=tuned)
-    stop = get("stop")
-    if body.get("stream"):
+    if get("stream"):
         raise wrong("stream", "Streaming is not offered by the rehearsal server.")
     most = "max_completion_tokens" if get("max_completion_tokens") is not None else "max_tokens"
     return Asked(
-        n=_whole(body, "n", 1, 1, 128),
-        most_tokens=_whole(body, most, 4096, 1, 128_000),
-        temperature=_number(body, "temperature", 1.0, 2.0),
-        top_p=_number(body, "top_p", 1.0, 1.0),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
-        seed=get("seed"),
+        n=whole(body, "n", 1, 1, 128),
+        most_tokens=whole(body, most, 4096, 1, 128_000),
+        temperature=number(body, "temperature", 1.0, 2.0),
+        top_p=number(body, "top_p", 1.0, 1.0),
+        stop=_stop(get("stop")),
+        seed=get("seed") if get("seed") is None else whole(body, "seed", 0, -(2**63), 2**63 - 1),
         bias=checked_bias(get("logit_bias"), api, encoding),
         logprobs=logprobs,
         top=top,
@@ -74,10 +73,22 @@ def _list(body: Mapping[str, Any], api: Api, *, tuned: bool) -> tuple[bool, int]
     if not wanted:
         message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
         raise wrong("top_logprobs", message, None)
-    return wanted, _whole(body, "top_logprobs", 0, 0, most)
+    return wanted, whole(body, "top_logprobs", 0, 0, most)
 
 
-def _whole(body: Mapping[str, Any], key: str, default: int, least: int, most: int) -> int:
+def _stop(stop: Any) -> tuple[str, ...]:
+    texts = [stop] if isinstance(stop, str) else stop or []
+    if not isinstance(texts, list) or len(texts) > 4 or not all(map(_is_text, texts)):
+        raise wrong("stop", "Invalid 'stop': a text, or a list of up to 4, is needed.")
+    return tuple(texts)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def whole(body: Mapping[str, Any], key: str, default: int, least: int, most: int) -> int:
+    """A whole number of a request. Raises ApiError where it is none, or out of range."""
     value = body.get(key)
     if value is None:
         return default
@@ -86,7 +97,8 @@ def _whole(body: Mapping[str, Any], key: str, default: int, least: int, most: in
     return int(_within(value, key, least, most))
 
 
-def _number(body: Mapping[str, Any], key: str, default: float, most: float) -> float:
+def number(body: Mapping[str, Any], key: str, default: float, most: float) -> float:
+    """A number of a request, 0 or more. Raises ApiError where it is none, or out of range."""
     value = body.get(key)
     if value is None:
         return default

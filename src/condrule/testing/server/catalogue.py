@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from condrule.convert import texts
+
 __all__ = ["MODELS", "ServedModel"]
 
 
@@ -14,7 +16,7 @@ class ServedModel:
     """One base model."""
 
     name: str
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = attrs.field(default=(), converter=texts)
     """Other names for it, such as the one without a date."""
     tunable: bool = True
     shutdown_date: str | None = None

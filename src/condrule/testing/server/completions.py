@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from condrule.testing.server.asked import number, whole
 from condrule.testing.server.chat import generator, usage
 from condrule.testing.server.drawing import draw
 from condrule.testing.server.encodings import Encoding
@@ -96,11 +97,11 @@ class _Answer:
         """The choice in the vendor's form."""
         first = 0 if body.get("echo") else self.prompt_tokens
         shown = list(zip(self.tokens, self.positions, strict=True))[first:]
-        top = body.get("logprobs")
+        top = None if body.get("logprobs") is None else whole(body, "logprobs", 0, 0, 20)
         return {
             "index": index,
             "text": printer.text([token for token, _ in shown]),
-            "logprobs": None if top is None else _logprobs(shown, printer, top, first == 0),
+            "logprobs": None if top is None else _logprobs(shown, printer, top, first=first == 0),
             "finish_reason": self.finish,
         }
 
@@ -114,11 +115,9 @@ def _answer(
     for token in tokens[known:]:
         positions.append(position)
         position = position.after(_or_end(token, speaker.encoding))
-    most = body.get("max_tokens", 16)
-    if not isinstance(most, int) or not 0 <= most <= 4096:
-        raise wrong("max_tokens", "Invalid 'max_tokens': expected an integer from 0 to 4096.")
+    most = whole(body, "max_tokens", 16, 0, 4096)
     source = generator(state, call, body.get("seed"), body.get("model"), tokens)
-    drawn = draw(position, Sampling(float(body.get("temperature", 1.0))), source, most)
+    drawn = draw(position, Sampling(number(body, "temperature", 1.0, 2.0)), source, most)
     positions += [at for at, _ in drawn.steps]
     return _Answer((*tokens, *drawn.tokens), tuple(positions), len(tokens), drawn.finish)
 
@@ -136,15 +135,13 @@ def _start(speaker: Speaker, tokens: tuple[int, ...]) -> tuple[int, Position]:
 
 
 def _logprobs(
-    shown: Sequence[tuple[int, Position | None]], printer: Printer, top: Any, whole: bool
+    shown: Sequence[tuple[int, Position | None]], printer: Printer, top: int, *, first: bool
 ) -> dict[str, Any]:
-    if not isinstance(top, int) or not 0 <= top <= 20:
-        raise wrong("logprobs", "Invalid 'logprobs': expected an integer from 0 to 20.")
     texts = [printer.text([token]) for token, _ in shown]
     encoding = printer.encoding
     values: list[float | None] = [_logprob(token, at, encoding, printer) for token, at in shown]
     listed = [_top(at, printer, top) for _, at in shown]
-    if whole and shown:
+    if first and shown:
         values[0], listed[0] = None, None  # nothing comes before the first token
     return {
         "tokens": texts,

@@ -97,6 +97,7 @@ def _no_access(given: str, *, azure: bool) -> ApiError:
 
 def answer(state: State, call: Call) -> Reply:
     """What a call gets, be it an error in the vendor's form."""
+    state.let_time_pass()
     try:
         if call.route in LIMITED:
             state.limit.take(state.clock())

@@ -34,6 +34,8 @@ def checked_request(request: Mapping[str, Any]) -> Hyperparameters:
     for key in ("model", "training_file"):
         if not isinstance(request.get(key), str):
             raise wrong(key, f"Missing required parameter: '{key}'.", "missing_required_parameter")
+    if not isinstance(request.get("validation_file", ""), str | None):
+        raise wrong("validation_file", "Invalid type for 'validation_file'.", "invalid_type")
     suffix, seed = request.get("suffix"), request.get("seed")
     if suffix is not None and not (isinstance(suffix, str) and 1 <= len(suffix) <= 64):
         raise wrong("suffix", "Invalid 'suffix': it must have from 1 to 64 characters.")
@@ -66,13 +68,19 @@ def _hyperparameters(request: Mapping[str, Any]) -> Hyperparameters:
         if not isinstance(method, dict) or method.get("type") != "supervised":
             raise wrong("method.type", "Only the method 'supervised' is offered here.")
         place = "method.supervised.hyperparameters"
-        given = (method.get("supervised") or {}).get("hyperparameters")
-    values = dict(given or {})
+        given = _mapping("method.supervised", method.get("supervised")).get("hyperparameters")
+    values = _mapping(place, given)
     return Hyperparameters(
         _number(values, place, "n_epochs", 50),
         _number(values, place, "batch_size", 256),
         _multiplier(values, place),
     )
+
+
+def _mapping(place: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict | None):
+        raise wrong(place, f"Invalid type for '{place}': an object is needed.", "invalid_type")
+    return value or {}
 
 
 def _number(values: Mapping[str, Any], place: str, key: str, most: int) -> int | None:

@@ -158,12 +158,7 @@ async def _body(request: web.Request) -> Any:
     """The body as data. Raises ApiError where it is none."""
     if request.content_type == "multipart/form-data":
         form = await request.post()
-        return {
-            key: value
-            if isinstance(value, str)
-            else (getattr(value, "filename", ""), value.file.read())  # type: ignore[union-attr]
-            for key, value in form.items()
-        }
+        return {key: _field(value) for key, value in form.items()}
     content = await request.read()
     if not content:
         return None
@@ -172,6 +167,14 @@ async def _body(request: web.Request) -> Any:
     except ValueError:
         message = "We could not parse the JSON body of your request."
         raise ApiError(400, message) from None
+
+
+def _field(value: Any) -> Any:
+    """A form's field: its text, or an upload's name and content."""
+    if not hasattr(value, "file"):
+        return value
+    with value.file as file:
+        return value.filename, file.read()
 
 
 def _befallen(state: State, fault: str | None) -> Reply | None:

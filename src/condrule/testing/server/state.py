@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from condrule.backends.memory import Learned
 from condrule.testing.server.account import ServerAccount
 from condrule.testing.server.catalogue import ServedModel
 from condrule.testing.server.encodings import Encoding, encoding_of
-from condrule.testing.server.exchange import ApiError, Call
+from condrule.testing.server.exchange import ApiError, Call, wrong
 from condrule.testing.server.jobs import FileRecord, JobRecord
 from condrule.testing.server.oracle import Speaker
 from condrule.testing.server.printing import Printer
@@ -64,7 +65,10 @@ class State:
 
     def speaker(self, name: Any) -> Speaker:
         """The model of this name. Raises ApiError where there is none."""
-        found = self._speakers.get(name) if isinstance(name, str) else None
+        if not isinstance(name, str):
+            message = "Missing required parameter: 'model'."
+            raise wrong("model", message, "missing_required_parameter")
+        found = self._speakers.get(name)
         if found is None:
             found = self._speakers[name] = self._new_speaker(name)
         return found
@@ -104,6 +108,15 @@ class State:
                 date = base.shutdown_date if base else None
                 for name in (job.name, *job.steps):
                     yield _plain(name, int(job.created), job.organization, date)
+
+    def let_time_pass(self) -> None:
+        """Take jobs to where time has taken them, if time takes them anywhere."""
+        tuning = self.server.tuning
+        if tuning.advance == "seconds":
+            for job in [self.jobs[id] for id in self.to_come]:
+                age = self.clock() - job.created
+                passed = age / tuning.seconds if tuning.seconds else math.inf
+                self.settle(job, int(min(passed, len(job.statuses))) - job.stage)
 
     def settle(self, job: JobRecord, stages: int) -> None:
         """Take a job so many statuses further, and see to what that means."""
