@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from typing import Any
 
 import openai
@@ -68,7 +69,18 @@ def test_what_is_lost_on_its_way_back_was_done(fault: str) -> None:
         assert 1 == len(running.jobs)
 
 
-@pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
+def test_a_lost_request_can_arrive_late() -> None:
+    """When the client has given up there is no job; then there is."""
+    faults = at("lost_late", route="POST /fine_tuning/jobs", late_seconds=0.2)
+    with serving(faults=faults) as (running, client):
+        with pytest.raises(openai.APIConnectionError):
+            submitted(client)
+        at_once = len(running.jobs)
+        time.sleep(0.6)
+        assert (0, 1) == (at_once, len(running.jobs))
+
+
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after", "lost_late"])
 def test_a_dropped_connection_is_closed_without_an_answer(fault: str) -> None:
     """Not even a status comes."""
     with (

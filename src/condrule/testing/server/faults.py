@@ -27,13 +27,14 @@ Fault = Literal[
     "error_503",
     "lost_before",
     "lost_after",
+    "lost_late",
     "truncated",
     "malformed",
     "slow",
 ]
 """``rate_limit`` says Retry-After, ``rate_limit_silent`` does not; the connection is dropped before
-the request has done anything or after; the answer's end is missing, or it is no JSON; or it comes
-``slow_seconds`` later. All but the last five do nothing."""
+the request has done anything, or after, or ``late_seconds`` before it does it; the answer's end is
+missing, or it is no JSON; or it comes ``slow_seconds`` later. All but the last five do nothing."""
 
 
 def _known(value: str, key: str) -> None:
@@ -89,6 +90,8 @@ class ServerFaults:
     """Up to so many seconds more, drawn for each."""
     slow_seconds: float = attrs.field(default=5.0, validator=number(0, 3600))
     """Seconds more that a ``slow`` answer takes."""
+    late_seconds: float = attrs.field(default=1.0, validator=number(0, 3600))
+    """Seconds after which a ``lost_late`` request does what it does."""
     retry_after: float = attrs.field(default=1.0, validator=number(0, 86400))
     """Seconds that a ``rate_limit`` asks to wait."""
     listed_after: int = attrs.field(default=0, validator=whole(0))

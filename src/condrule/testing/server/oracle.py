@@ -21,7 +21,7 @@ from condrule.testing.server.encodings import Encoding
 from condrule.testing.server.positions import Position
 from condrule.testing.server.prompts import Key, PromptBook
 
-__all__ = ["Speaker"]
+__all__ = ["Speaker", "check_oracle", "spare_words"]
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -91,16 +91,13 @@ def check_oracle(settings: Settings, book: PromptBook, encoding: Encoding) -> No
 @functools.lru_cache(maxsize=16)
 def spare_words(encoding: Encoding, book: PromptBook) -> tuple[int, ...]:
     """Words that neither begin an answer of the study nor begin with one."""
-    taken = sorted({*book.answers, OTHER})
-    heads = {text[:4] for text in taken}
+    taken = {*book.answers, OTHER}
+    heads = {text[:4] for text in taken}  # words are no shorter
+    short = tuple(text for text in taken if len(text) < 4)
     return tuple(
         token
         for token, word in encoding.words.items()
-        if word[:4] not in heads and not any(word.startswith(text) for text in _short(taken))
+        if word[:4] not in heads and not word.startswith(short)
     )
-
-
-def _short(texts: list[str]) -> list[str]:
-    return [text for text in texts if len(text) < 4]
 
 

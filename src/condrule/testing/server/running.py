@@ -118,7 +118,10 @@ async def _handle(state: State, request: web.Request) -> web.StreamResponse:
     fault = state.server.faults.befalling(call, state.account.requests)
     if fault:
         state.account.faults[fault] += 1
-    if fault == "lost_before":
+    if fault == "lost_late" and refused is None:
+        after = state.server.faults.late_seconds
+        asyncio.get_running_loop().call_later(after, answer, state, call)
+    if fault in ("lost_before", "lost_late"):
         return _drop(request)
     reply = _befallen(state, fault) or refused or answer(state, call)
     await _wait(state, call, fault)

@@ -86,10 +86,15 @@ def _job(
         tokens=content.tokens(encoding) * epochs,
         statuses=server.tuning.statuses,
     )
-    job.error = failure.error if failure else _failure(state, job)
+    job.error = _told(failure) if failure else _failure(state, job)
     spec = FinetuneSpec(epochs, multiplier, batch_size, seed=job.seed)
     _keep_models(state, job, content, spec)
     return job
+
+
+def _told(failure: ApiError) -> dict[str, Any]:
+    """An error as a failed job has it."""
+    return {key: failure.error[key] for key in ("code", "param", "message")}
 
 
 def _seed(server: int, id: str) -> int:
