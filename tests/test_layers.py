@@ -28,6 +28,7 @@ SDKS = {
     "httpx": "backends.openai",
 }
 HEAVY = (
+    "aiohttp",
     "torch",
     "transformers",
     "pandas",

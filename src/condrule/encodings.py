@@ -52,9 +52,10 @@ class Encoding:
     """
 
     name: str
-    _codec: Any
-    _ids: Mapping[bytes, int]
-    _sorted: Sequence[bytes]
+    codec: Any = attrs.field(repr=False)
+    """The package's own object."""
+    _ids: Mapping[bytes, int] = attrs.field(repr=False)
+    _sorted: Sequence[bytes] = attrs.field(repr=False)
 
     def __contains__(self, token: bytes) -> bool:
         return token in self._ids
@@ -64,12 +65,12 @@ class Encoding:
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """The tokens of a text, as a model is given it."""
-        return tuple(self._codec.encode_ordinary(text))
+        return tuple(self.codec.encode_ordinary(text))
 
     def spelled(self, token: int) -> bytes:
         """A token's bytes; they may be part of a letter. Raises KeyError where there is no such
         token."""
-        return bytes(self._codec.decode_single_token_bytes(token))
+        return bytes(self.codec.decode_single_token_bytes(token))
 
     def beginnings(self, text: bytes) -> dict[bytes, int]:
         """All tokens that the text begins with, the text itself among them, with their ids."""

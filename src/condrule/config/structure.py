@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
 import attrs
 from cattrs import Converter
@@ -46,10 +46,11 @@ from condrule.items import ItemSet, read_items
 from condrule.scorers import Scorer
 from condrule.templates import PromptTemplate, TextTemplate
 
-__all__ = ["flatten", "keys_of", "structure_study"]
+__all__ = ["flatten", "keys_of", "structure_study", "structured"]
 
 CRITERIA = {KAAREL_BET.name: KAAREL_BET}
 MOST_SEEDS = 1000
+Kind = TypeVar("Kind")
 
 
 @attrs.frozen
@@ -79,9 +80,16 @@ def structure_study(
     data: Any, folder: Path
 ) -> tuple[ConditionalRuleExperiment | None, list[tuple[document.Path, str]]]:
     """The study, or None with all that is wrong. ``folder`` is where its files are looked for."""
+    return structured(data, ConditionalRuleExperiment, folder)
+
+
+def structured(
+    data: Any, kind: type[Kind], folder: Path
+) -> tuple[Kind | None, list[tuple[document.Path, str]]]:
+    """An attrs class made of plain data, as strictly as a study, or None with all that is wrong."""
     converter = _converter(folder)
     try:
-        return converter.structure(data, ConditionalRuleExperiment), []
+        return converter.structure(data, kind), []
     except (Wrong, ClassValidationError) as error:
         return None, list(dict.fromkeys(flatten(error, ())))
 
