@@ -95,10 +95,10 @@ class Journal:
 
     def __init__(self, path: Path, run: str = "") -> None:
         self.path = path
-        self.history, size, self._lines, self._last = _read(path, run)
+        self.history, self._size, self._lines, self._last = _read(path, run)
         try:
-            self._file = path.open("ab")
-            self._file.truncate(size)
+            self._file = path.open("ab", buffering=0)
+            self._file.truncate(self._size)
         except OSError as error:
             raise RunError(f"{path} can't be written: {error.strerror or error}") from error
 
@@ -121,16 +121,23 @@ class Journal:
             line, last = _encode(number, last, record)
             lines.append(line)
         self._learn(records)
+        self._write(b"".join(lines))
+        self._lines, self._last = self._lines + len(lines), last
+
+    def _write(self, data: bytes) -> None:
+        """Put all of it on disk. After an error, the next append begins where this one did."""
+        rest = data
         try:
-            self._file.write(b"".join(lines))
-            self._file.flush()
+            self._file.truncate(self._size)
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise BackendError(
                 f"{self.path}: can't be written: {error.strerror}. What was recorded before is "
                 "safe; make room and run the same command again."
             ) from error
-        self._lines, self._last = self._lines + len(lines), last
+        self._size += len(data)
 
     def _learn(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Take records into account before they are written: a contradiction never is."""
