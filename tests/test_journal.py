@@ -1,6 +1,9 @@
 """The journal: what is on disk is what happened, or an error with a line number."""
 
+import errno
+import io
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condrule.backends.base import Job, JobState, Observation, Token
-from condrule.errors import BackendError, JournalError
-from condrule.journal import Journal, read_journal
+from condrule.errors import BackendError, RunError
+from condrule.journal import History, Journal, read_journal
 
 JOB = Job("k", "id-1", JobState.SUCCEEDED, "model-1", seconds=1.5)
 SCORED = Observation("q1", logprobs=(-1.25, -math.inf))
@@ -19,15 +22,30 @@ LISTED = Observation(
     top=(Token(" Paris", 0.0), Token("\ufffd", -math.inf, (0xE2, 0x82)), Token("", -9999.0, ())),
 )
 REFUSED = Observation("q4", refused="logprobs are not available")
+RUNNING = Job("k", "id-1", JobState.RUNNING)
+FAILED = Job("k", "id-1", JobState.FAILED, detail="out of memory")
+OTHERWISE = Observation("q1", logprobs=(-9.0,))
+CHAIN = """\
+{"crc": "3beeccb8", "record": {"n": 1, "after": "r1", "kind": "intent", "key": "k"}}
+{"crc": "360dbcfe", "record": {"n": 2, "after": "3beeccb8", "kind": "job", "key": "k", \
+"id": "id-1", "state": "succeeded", "model": "m", "detail": "", "seconds": 1.5}}
+{"crc": "b9256ab5", "record": {"n": 3, "after": "360dbcfe", "kind": "observation", "model": "m", \
+"query": "q1", "texts": ["Ünïcode\u2028\\r"]}}
+""".encode()
 
 
-def written(path: Path) -> Path:
+def written(path: Path, run: str = "") -> Path:
     """A journal with four lines."""
-    with Journal(path) as journal:
+    with Journal(path, run) as journal:
         journal.intent("k")
         journal.job(JOB)
         journal.observations("m", [SCORED, DRAWN])
     return path
+
+
+def lines_of(path: Path) -> list[bytes]:
+    """A journal's lines, with their ends."""
+    return path.read_bytes().splitlines(keepends=True)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -63,71 +81,245 @@ def test_a_torn_last_line_is_dropped(tmp_path_factory: pytest.TempPathFactory, c
     assert read_journal(path).seen == {"m": {"q1": SCORED, "q2": DRAWN}}
 
 
-@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_found_or_tears_the_last_line(
-    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
-) -> None:
-    """A damaged journal never gives another number."""
-    path = written(tmp_path_factory.mktemp("journal") / "j")
-    whole = read_journal(path)
-    data = bytearray(path.read_bytes())
-    place %= len(data)
-    data[place] ^= 1 << bit
-    path.write_bytes(data)
-    try:
-        history = read_journal(path)
-    except JournalError as error:
-        assert error.line == bytes(data[:place]).count(b"\n") + 1
-    else:
-        lost = set(whole.seen["m"]) - set(history.seen.get("m", {}))
-        assert (place, lost) == (len(data) - 1, {"q2"})
-
-
-@pytest.mark.parametrize(
-    ("lines", "reason"),
-    [([0, 2, 3], "numbered 3"), ([0, 2, 1, 3], "numbered 3"), ([0, 0], "numbered 1")],
-)
-def test_lost_repeated_and_swapped_lines_are_found(
-    tmp_path: Path, lines: list[int], reason: str
-) -> None:
-    """Line numbers tell."""
-    path = written(tmp_path / "j")
-    all_lines = path.read_bytes().split(b"\n")
-    path.write_bytes(b"\n".join(all_lines[i] for i in lines) + b"\n")
-    with pytest.raises(JournalError, match=reason) as error:
-        read_journal(path)
-    assert error.value.line == 2
-
-
 def test_reading_twice_changes_nothing(tmp_path: Path) -> None:
     """Replay is idempotent."""
     path = written(tmp_path / "j")
     assert read_journal(path) == read_journal(path)
 
 
+def test_the_bytes_of_a_journal_are_these(tmp_path: Path) -> None:
+    """The first line names the run, and each other one the checksum of the line before."""
+    with Journal(tmp_path / "j", "r1") as journal:
+        journal.intent("k")
+        journal.job(Job("k", "id-1", JobState.SUCCEEDED, "m", seconds=1.5))
+        journal.observations("m", [Observation("q1", texts=("Ünïcode\u2028\r",))])
+    assert CHAIN == (tmp_path / "j").read_bytes()
+
+
+def test_those_bytes_are_what_was_written(tmp_path: Path) -> None:
+    """Journals that exist stay readable."""
+    (tmp_path / "j").write_bytes(CHAIN)
+    history = read_journal(tmp_path / "j", "r1")
+    assert {"k"} == history.intents
+    assert {"k": Job("k", "id-1", JobState.SUCCEEDED, "m", seconds=1.5)} == history.jobs
+    assert {"m": {"q1": Observation("q1", texts=("Ünïcode\u2028\r",))}} == history.seen
+
+
+def test_how_lines_are_grouped_and_when_the_file_was_opened_does_not_show(tmp_path: Path) -> None:
+    """Appends of one line or more, in one process or in several, give the same file."""
+    for record in (
+        lambda journal: journal.intent("k"),
+        lambda journal: journal.job(JOB),
+        lambda journal: journal.observations("m", [SCORED]),
+        lambda journal: journal.observations("m", iter([DRAWN])),
+    ):
+        with Journal(tmp_path / "j", "r1") as journal:
+            record(journal)
+    assert written(tmp_path / "once", "r1").read_bytes() == (tmp_path / "j").read_bytes()
+
+
+def test_every_append_is_on_disk_when_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with an fsync, when all of it is written."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    with Journal(tmp_path / "j") as journal:
+        journal.intent("k")
+        journal.observations("m", [SCORED, DRAWN])
+    first, second, third = map(len, lines_of(tmp_path / "j"))
+    assert [first, first + second + third] == synced
+
+
+def test_no_file_is_no_history(tmp_path: Path) -> None:
+    """Nothing has happened, and reading makes no file."""
+    assert History() == read_journal(tmp_path / "j")
+    assert not (tmp_path / "j").exists()
+
+
+def test_an_empty_file_is_no_history(tmp_path: Path) -> None:
+    """Nothing has happened, and nothing is torn."""
+    (tmp_path / "j").touch()
+    assert History() == read_journal(tmp_path / "j", "r1")
+
+
+def test_a_whole_journal_has_no_torn_line(tmp_path: Path) -> None:
+    """The last line's end is there."""
+    assert read_journal(written(tmp_path / "j")).torn is None
+
+
+def test_a_first_line_can_be_torn(tmp_path: Path) -> None:
+    """Then nothing is on record."""
+    (tmp_path / "j").write_bytes(CHAIN[:20])
+    assert History(torn=1) == read_journal(tmp_path / "j", "r1")
+
+
+def test_reading_leaves_a_torn_line_where_it_is_and_tells_its_number(tmp_path: Path) -> None:
+    """Only a writer drops it."""
+    torn = written(tmp_path / "j").read_bytes()[:-1]
+    (tmp_path / "j").write_bytes(torn)
+    history = read_journal(tmp_path / "j")
+    assert (4, {"m": {"q1": SCORED}}) == (history.torn, history.seen)
+    assert torn == (tmp_path / "j").read_bytes()
+
+
+def test_opening_again_drops_a_torn_line_and_tells_its_number(tmp_path: Path) -> None:
+    """The whole lines stay as they are."""
+    whole = lines_of(written(tmp_path / "j"))
+    (tmp_path / "j").write_bytes(b"".join(whole)[:-1])
+    with Journal(tmp_path / "j") as journal:
+        assert 4 == journal.history.torn
+    assert whole[:3] == lines_of(tmp_path / "j")
+
+
+def test_what_is_recorded_after_a_torn_line_takes_its_place(tmp_path: Path) -> None:
+    """The file is as if nothing had happened."""
+    whole = written(tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(whole[:-9])
+    with Journal(tmp_path / "j") as journal:
+        journal.observations("m", [DRAWN])
+    assert whole == (tmp_path / "j").read_bytes()
+
+
+def test_a_fine_tune_goes_from_running_to_its_end(tmp_path: Path) -> None:
+    """The last state that is on record holds."""
+    with Journal(tmp_path / "j") as journal:
+        for job in (RUNNING, Job("k", "id-1", JobState.RUNNING, detail="epoch 2"), JOB, JOB):
+            journal.job(job)
+    assert {"k": JOB} == read_journal(tmp_path / "j").jobs
+
+
 def test_another_answer_to_a_query_is_not_recorded(tmp_path: Path) -> None:
     """Of two answers that differ neither is known to be right; the one on record stands."""
     path = written(tmp_path / "j")
-    with (
-        Journal(path) as journal,
-        pytest.raises(BackendError, match="model m answered query q1 otherwise than is on record"),
-    ):
-        journal.observations("m", [Observation("q1", logprobs=(-9.0,))])
-    assert read_journal(path).seen["m"]["q1"] == SCORED
+    whole = path.read_bytes()
+    with Journal(path) as journal, pytest.raises(BackendError) as error:
+        journal.observations("m", [LISTED, OTHERWISE])
+    wanted = "model m answered query q1 otherwise than is on record; nothing was recorded"
+    assert (wanted, whole) == (str(error.value), path.read_bytes())
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_another_end_of_a_fine_tune_is_not_recorded(tmp_path: Path) -> None:
+    """What has ended has ended."""
+    path = written(tmp_path / "j")
+    whole = path.read_bytes()
+    with Journal(path) as journal, pytest.raises(BackendError) as error:
+        journal.job(FAILED)
+    wanted = "fine-tune k ended otherwise than is on record; nothing was recorded"
+    assert (wanted, whole) == (str(error.value), path.read_bytes())
+
+
+def test_two_answers_in_one_batch_that_differ_are_not_recorded(tmp_path: Path) -> None:
+    """None of the batch is."""
+    with Journal(tmp_path / "j") as journal, pytest.raises(BackendError, match="query q1"):
+        journal.observations("m", [SCORED, OTHERWISE])
+    assert b"" == (tmp_path / "j").read_bytes()
+
+
+def test_what_follows_a_contradiction_has_the_next_number(tmp_path: Path) -> None:
+    """What was not recorded leaves no gap."""
+    with Journal(written(tmp_path / "j")) as journal:
+        with pytest.raises(BackendError):
+            journal.observations("m", [OTHERWISE])
+        journal.observations("m", [REFUSED])
+    assert {"q1": SCORED, "q2": DRAWN, "q4": REFUSED} == read_journal(tmp_path / "j").seen["m"]
+
+
+def test_what_is_recorded_is_known_at_once(tmp_path: Path) -> None:
+    """A writer's history is what a reader of its file sees."""
+    with Journal(written(tmp_path / "j")) as journal:
+        journal.intent("k2")
+        journal.observations("m", [LISTED])
+        assert journal.history == read_journal(tmp_path / "j")
+
+
+class Disk(io.FileIO):
+    """A file on a disk that has room for so many bytes."""
+
+    room = 0
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if data and not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = super().write(data[: self.room])
+        self.room -= written
+        return written
+
+
+def on_a_disk(journal: Journal, room: int) -> Disk:
+    """Go on writing to the same file, on such a disk."""
+    journal._file.close()
+    disk = Disk(journal.path, "ab")
+    disk.room = room
+    journal._file = disk
+    return disk
+
+
 def test_a_full_disk_is_a_clear_error(tmp_path: Path) -> None:
-    """What was recorded stays, and the error says what to do."""
+    """It says what to do, and that nothing is lost."""
     with Journal(tmp_path / "j") as journal:
-        journal._file.close()
-        journal._file = Path("/dev/full").open("ab", buffering=0)  # type: ignore[assignment]
-        with pytest.raises(BackendError, match="make room and run the same command again"):
+        on_a_disk(journal, 0)
+        with pytest.raises(BackendError) as error:
             journal.intent("k")
+    assert str(error.value) == (
+        f"{tmp_path / 'j'}: can't be written: No space left on device. What was recorded before "
+        "is safe; make room and run the same command again."
+    )
 
 
-def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
-    """The first line that is none is named."""
-    (tmp_path / "j").write_text("hello\n")
-    with pytest.raises(JournalError, match="line 1: is not a journal line"):
-        read_journal(tmp_path / "j")
+@pytest.mark.parametrize("room", [0, 1, 50])
+def test_a_full_disk_leaves_what_was_recorded(tmp_path: Path, room: int) -> None:
+    """All but a torn line, which is dropped when the journal is opened again."""
+    whole = lines_of(written(tmp_path / "j"))
+    with Journal(tmp_path / "j") as journal:
+        on_a_disk(journal, room)
+        with pytest.raises(BackendError):
+            journal.observations("m", [LISTED])
+    assert {"m": {"q1": SCORED, "q2": DRAWN}} == read_journal(tmp_path / "j").seen
+    Journal(tmp_path / "j").close()
+    assert whole == lines_of(tmp_path / "j")
+
+
+def test_an_append_that_failed_can_be_made_again(tmp_path: Path) -> None:
+    """Once there is room, all of it is written, and once."""
+    with Journal(tmp_path / "j") as journal:
+        journal.intent("k")
+        disk = on_a_disk(journal, 150)
+        with pytest.raises(BackendError):
+            journal.observations("m", [SCORED, DRAWN])
+        disk.room = 1000
+        journal.job(JOB)
+        journal.observations("m", [SCORED, DRAWN])
+    assert written(tmp_path / "whole").read_bytes() == (tmp_path / "j").read_bytes()
+
+
+def test_closing_ends_the_writing(tmp_path: Path) -> None:
+    """The file is closed, and has all that was recorded."""
+    journal = Journal(tmp_path / "j")
+    journal.intent("k")
+    journal.close()
+    assert journal._file.closed
+    assert {"k"} == read_journal(tmp_path / "j").intents
+
+
+def test_the_end_of_the_context_closes(tmp_path: Path) -> None:
+    """Whoever enters has the journal itself."""
+    journal = Journal(tmp_path / "j")
+    with journal as entered:
+        assert entered is journal
+    assert journal._file.closed
+
+
+def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
+    """A folder, here."""
+    with pytest.raises(RunError) as error:
+        read_journal(tmp_path)
+    assert f"{tmp_path} can't be read: Is a directory" == str(error.value)
+
+
+def test_a_file_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    """Its folder is not there."""
+    path = tmp_path / "none" / "j"
+    with pytest.raises(RunError) as error:
+        Journal(path)
+    assert f"{path} can't be written: No such file or directory" == str(error.value)
