@@ -209,3 +209,18 @@ def test_an_item_set_is_a_sequence(names: list[str]) -> None:
         found[-1],
         found[1:],
     )
+
+
+def test_half_of_a_letter_is_refused(tmp_path: Path) -> None:
+    """JSON can hold it, and nothing can write it down."""
+    row = '{"name": "A\\ud800", "country": "Peru", "capital": "Lima"}'
+    with pytest.raises(ItemError, match=says("line 1", "half of a letter")):
+        read_items(write(tmp_path / "a.jsonl", row), answers=COLUMNS)
+
+
+def test_a_message_is_short_however_long_the_value(tmp_path: Path) -> None:
+    """It names the place once, and shows the ends of what was found."""
+    path = write(tmp_path / "a.csv", f"{'x' * 9999},country,capital\nA,Peru,Lima\n")
+    with pytest.raises(ItemError, match=says("'name'", "xx...xx")) as error:
+        read_items(path, answers=COLUMNS)
+    assert (1, True) == (str(error.value).count("a.csv"), len(str(error.value)) < 300)

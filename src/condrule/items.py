@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -29,6 +31,17 @@ __all__ = [
 ]
 
 
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
+_SHOWN.maxlevel = 3
+_SHOWN.maxlist = _SHOWN.maxdict = 12
+
+
+def _shown(value: Any) -> str:
+    """What was found, cut to a length that can be read."""
+    return _SHOWN.repr(value)
+
+
 def _spellings(value: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     return {answer: texts(spellings) for answer, spellings in value.items()}
 
@@ -48,19 +61,31 @@ class Item:
     def __attrs_post_init__(self) -> None:
         if not self.name.strip():
             raise ItemError("an item has an empty name; give every item a name")
+        name = _shown(self.name)
         if len(self.answers) < 2:
             raise ItemError(
-                f"item {self.name!r} has answers for {sorted(self.answers)}; "
+                f"item {name} has answers for {sorted(self.answers)}; "
                 "a conditional rule needs at least two modes"
             )
         for mode, answer in self.answers.items():
             if not answer.strip():
-                raise ItemError(f"item {self.name!r} has an empty answer for mode {mode!r}")
+                raise ItemError(f"item {name} has an empty answer for mode {mode!r}")
         if len(set(self.answers.values())) < len(self.answers):
             raise ItemError(
-                f"item {self.name!r} has the same answer for two modes ({dict(self.answers)}): "
+                f"item {name} has the same answer for two modes ({_shown(dict(self.answers))}): "
                 "nothing could tell the modes apart; leave it out"
             )
+        for text in self._texts():
+            if re.search("[\ud800-\udfff]", text):
+                raise ItemError(
+                    f"item {name} has the text {_shown(text)}, in which half of a letter stands "
+                    "alone, so that it can't be written; mend it or leave the item out"
+                )
+
+    def _texts(self) -> Iterator[str]:
+        yield self.name
+        yield from (text for pair in self.answers.items() for text in pair)
+        yield from (text for spellings in self.aliases.values() for text in spellings)
 
     def spellings(self, mode: str) -> tuple[str, ...]:
         """All accepted spellings of the answer for a mode, the answer itself first."""
@@ -144,12 +169,13 @@ class ItemSet(Sequence[Item]):
         seen: set[str] = set()
         for item in self.items:
             if item.name in seen:
-                raise ItemError(f"two items of {self.source} are named {item.name!r}")
+                raise ItemError(f"two items of {self.source} are named {_shown(item.name)}")
             seen.add(item.name)
             if set(item.answers) != set(self.modes):
                 raise ItemError(
-                    f"item {item.name!r} of {self.source} has answers for {sorted(item.answers)}, "
-                    f"the first item for {sorted(self.modes)}; all items need the same modes"
+                    f"item {_shown(item.name)} of {self.source} has answers for "
+                    f"{sorted(item.answers)}, the first item for {sorted(self.modes)}; "
+                    "all items need the same modes"
                 )
 
     @property
@@ -259,7 +285,9 @@ def _read_csv(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
     try:
         header = reader.fieldnames or ()
         if len(set(header)) < len(header):
-            raise ItemError(f"{path}, line 1: two columns have the same name: {list(header)}")
+            raise ItemError(
+                f"{path}, line 1: two columns have the same name: {_shown(list(header))}"
+            )
         for row in reader:
             if None in row:
                 raise ItemError(
@@ -302,8 +330,9 @@ def _item(
                 + did_you_mean(mode, texts)
             )
     spellings = {texts[mode]: _alias_list(row, column, place) for mode, column in aliases.items()}
+    called = _text(row, name, place)
     try:
-        return Item(_text(row, name, place), texts, spellings)
+        return Item(called, texts, spellings)
     except ItemError as error:
         raise ItemError(f"{place}: {error}") from None
 
@@ -311,7 +340,7 @@ def _item(
 def _column(row: Mapping[str, Any], column: str, place: str) -> Any:
     if column not in row:
         raise ItemError(
-            f"{place}: there is no column {column!r}; the columns are {list(row)}."
+            f"{place}: there is no column {column!r}; the columns are {_shown(list(row))}."
             + did_you_mean(column, row)
         )
     return row[column]
@@ -320,7 +349,7 @@ def _column(row: Mapping[str, Any], column: str, place: str) -> Any:
 def _text(row: Mapping[str, Any], column: str, place: str) -> str:
     value = _column(row, column, place)
     if not isinstance(value, str) or not value.strip():
-        raise ItemError(f"{place}: column {column!r} holds {value!r}; it must be text")
+        raise ItemError(f"{place}: column {column!r} holds {_shown(value)}; it must be text")
     return value.strip()
 
 
@@ -330,5 +359,7 @@ def _alias_list(row: Mapping[str, Any], column: str, place: str) -> tuple[str, .
         return ()
     parts = value.split("|") if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise ItemError(f"{place}: column {column!r} holds {value!r}; it must be a list of texts")
+        raise ItemError(
+            f"{place}: column {column!r} holds {_shown(value)}; it must be a list of texts"
+        )
     return tuple(part.strip() for part in parts if part.strip())
