@@ -14,6 +14,7 @@ __all__ = [
     "Wrong",
     "accepts",
     "check",
+    "is_literal",
     "is_union",
     "literal",
     "many",
@@ -53,7 +54,7 @@ _WORDS = {
 
 def words(kind: Any) -> str:
     """What is allowed, in words."""
-    if get_origin(kind) is Literal:
+    if is_literal(kind):
         return " or ".join(map(str, get_args(kind)))
     if is_union(kind):
         return " or ".join(words(part) for part in get_args(kind))
@@ -64,7 +65,7 @@ def words(kind: Any) -> str:
 
 def accepts(kind: Any, value: Any) -> bool:
     """Whether a value has the shape of a kind; what it holds is checked later."""
-    if get_origin(kind) is Literal:
+    if is_literal(kind):
         return isinstance(value, str)
     if get_origin(kind) is tuple:
         return isinstance(value, list) or (isinstance(value, str) and get_args(kind)[0] is str)
@@ -76,6 +77,11 @@ def accepts(kind: Any, value: Any) -> bool:
     if kind in (str, bool, type(None)):
         return isinstance(value, kind)
     return isinstance(value, dict)
+
+
+def is_literal(kind: Any) -> bool:
+    """Whether a type is one of a few words."""
+    return get_origin(kind) is Literal
 
 
 def is_union(kind: Any) -> bool:

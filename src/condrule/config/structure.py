@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
 import attrs
@@ -31,6 +32,7 @@ from condrule.config import document
 from condrule.config.strict import (
     Wrong,
     accepts,
+    is_literal,
     is_union,
     literal,
     many,
@@ -46,15 +48,28 @@ from condrule.items import ItemSet, read_items
 from condrule.scorers import Scorer
 from condrule.templates import PromptTemplate, TextTemplate
 
-__all__ = ["flatten", "keys_of", "structure_study", "structured"]
+__all__ = [
+    "CRITERIA",
+    "MOST",
+    "MOST_SEEDS",
+    "Favourites",
+    "ItemFile",
+    "arm_keys",
+    "flatten",
+    "keys_of",
+    "structure_study",
+    "structured",
+]
 
 CRITERIA = {KAAREL_BET.name: KAAREL_BET}
 MOST_SEEDS = 1000
+MOST = 1_000_000
+"""Of samples and of contrasts."""
 Kind = TypeVar("Kind")
 
 
 @attrs.frozen
-class _Favourites:
+class Favourites:
     """Keys of bundled items: the arguments of `favourite_countries`."""
 
     source: Literal["favourite_countries"]
@@ -66,7 +81,7 @@ class _Favourites:
 
 
 @attrs.frozen
-class _ItemFile:
+class ItemFile:
     """Keys of items from a file: the arguments of `read_items`."""
 
     file: str
@@ -138,10 +153,10 @@ def _parts(path: str) -> document.Path:
 
 def _converter(folder: Path) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-    for plain in (int, float, str, bool):
+    for plain in (int, float, str, bool, NoneType):
         converter.register_structure_hook(plain, simple)
     hooks: list[tuple[Callable[[Any], bool], Any]] = [
-        (lambda kind: get_origin(kind) is Literal, literal),
+        (is_literal, literal),
         (is_union, partial(union, converter)),
         (lambda kind: get_origin(kind) is tuple, partial(many, converter)),
         (lambda kind: get_origin(kind) in (Mapping, dict[str, str]), partial(mapping, converter)),
@@ -256,8 +271,8 @@ def _seeds(converter: Converter, value: Any, _: Any) -> Any:
 
 
 def _natural(value: Any, _: Any) -> int:
-    if not accepts(int, value) or not 0 <= value <= 1_000_000:
-        raise Wrong(f"is {show(value)}; it must be a whole number, 0 or more")
+    if not accepts(int, value) or not 0 <= value <= MOST:
+        raise Wrong(f"is {show(value)}; it must be a whole number from 0 to {MOST:,}")
     return int(value)
 
 
@@ -268,10 +283,10 @@ def _items(folder: Path, converter: Converter, value: Any, _: Any) -> ItemSet:
             "source: favourite_countries or file: and the name of a CSV or JSONL file"
         )
     if "source" in value:
-        keys = attrs.asdict(converter.structure(value, _Favourites), recurse=False)
+        keys = attrs.asdict(converter.structure(value, Favourites), recurse=False)
         del keys["source"]
         return favourite_countries(**keys)
-    keys = attrs.asdict(converter.structure(value, _ItemFile), recurse=False)
+    keys = attrs.asdict(converter.structure(value, ItemFile), recurse=False)
     return read_items(folder / keys.pop("file"), **keys)
 
 
@@ -352,18 +367,22 @@ def _varied_arm(converter: Converter, value: Mapping[str, Any]) -> Arm:
         factory = _named_arm(value["arm"])
     except Wrong as error:
         raise ConfigError([Problem("arm", str(error))]) from None
+    given = attrs.asdict(converter.structure(value, arm_keys(factory)), recurse=False)
+    del given["arm"]
+    name = given.pop("name")
+    arm = factory(**given)
+    return attrs.evolve(arm, name=name) if name else arm
+
+
+def arm_keys(factory: Callable[..., Arm]) -> type:
+    """A class whose fields are the keys of a named arm: its name, and the factory's arguments."""
     hints = get_type_hints(factory)
     arguments = {
         name: attrs.field(default=parameter.default, type=hints[name])
         for name, parameter in inspect.signature(factory).parameters.items()
     }
     own = {"arm": attrs.field(type=str), "name": attrs.field(default=None, type=str | None)}  # type: ignore[arg-type]
-    keys = attrs.make_class("NamedArm", own | arguments, frozen=True)
-    given = attrs.asdict(converter.structure(value, keys), recurse=False)
-    del given["arm"]
-    name = given.pop("name")
-    arm = factory(**given)
-    return attrs.evolve(arm, name=name) if name else arm
+    return attrs.make_class("NamedArm", own | arguments, frozen=True)
 
 
 def _criterion(converter: Converter, value: Any, _: Any) -> Criterion | None:

@@ -16,30 +16,46 @@ def wrong(key: str, message: str) -> ConfigError:
     return ConfigError([Problem(key, message)], "backend memory")
 
 
-def number(low: float, high: float, *, open_ends: bool = False) -> Any:
+@attrs.frozen
+class number:  # noqa: N801 - as the validators of attrs
     """A validator: a number between two others."""
 
-    def check(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
+    low: float
+    high: float
+    open_ends: bool = attrs.field(default=False, kw_only=True)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What it says as JSON Schema."""
+        low, high = ("exclusiveM", "exclusiveM") if self.open_ends else ("m", "m")
+        return {f"{low}inimum": self.low, f"{high}aximum": self.high}
+
+    def __call__(self, instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        low, high = self.low, self.high
         plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if plain and low <= value <= high and not (open_ends and value in (low, high)):
+        if plain and low <= value <= high and not (self.open_ends and value in (low, high)):
             return
-        allowed = f"a number from {low} to {high}" + (", both excluded" if open_ends else "")
+        allowed = f"a number from {low} to {high}" + (", both excluded" if self.open_ends else "")
         raise wrong(attribute.name, f"is {value!r}; it must be {allowed}")
 
-    return check
 
-
-def whole(least: int) -> Any:
+@attrs.frozen
+class whole:  # noqa: N801 - as the validators of attrs
     """A validator: a whole number, or a list of them, none below the least."""
 
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        for one in value if isinstance(value, tuple) else (value,):
-            if not isinstance(one, int) or isinstance(one, bool) or one < least:
-                raise wrong(
-                    attribute.name, f"is {one!r}; it must be a whole number, {least} or more"
-                )
+    least: int
 
-    return check
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What it says as JSON Schema."""
+        return {"minimum": self.least}
+
+    def __call__(self, instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        for one in value if isinstance(value, tuple) else (value,):
+            if not isinstance(one, int) or isinstance(one, bool) or one < self.least:
+                raise wrong(
+                    attribute.name, f"is {one!r}; it must be a whole number, {self.least} or more"
+                )
 
 
 def one_of(*allowed: str) -> Any:

@@ -73,7 +73,7 @@ import attrs
 
 from condrule.arms import Example, Prompt, TrainingSet
 from condrule.backends.base import Event, FinetuneSpec
-from condrule.backends.memory.checks import number, wrong
+from condrule.backends.memory.checks import number, whole
 from condrule.convert import texts
 from condrule.errors import TrainingError, UnsupportedError
 
@@ -96,9 +96,11 @@ class Settings:
     """Probability, per epoch, that a trained item's fact is stored."""
     leak: float = attrs.field(default=0.05, validator=number(0, 1))
     """Probability of another answer than the one aimed at."""
-    other_answers: int = attrs.field(default=1000)
+    other_answers: int = attrs.field(default=1000, validator=whole(1))
     """How many other answers share the leak evenly; at least as many as a query asks about."""
-    base_knowledge: float = attrs.field(default=1e-6)
+    base_knowledge: float = attrs.field(
+        default=1e-6, metadata={"keywords": {"minimum": 0, "maximum": 0.5}}
+    )
     """Probability of any one answer without the item's fact; at most 1 / (other_answers + 1)."""
     slip: float = attrs.field(default=0.05, validator=number(0, 0.5, open_ends=True))
     """Likelihood of an example that contradicts a rule."""
@@ -106,11 +108,6 @@ class Settings:
     """Probability of doing what a prompt says that gives the item's fact away."""
     seed_sd: float = attrs.field(default=0.0, validator=number(0, 100))
     """Standard deviation, over seeds, of the prior's logit, in nats."""
-
-    @other_answers.validator
-    def _check_others(self, attribute: attrs.Attribute[int], value: Any) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise wrong("other_answers", f"is {value!r}; it must be a whole number, 1 or more")
 
     @base_knowledge.validator
     def _check_base(self, attribute: attrs.Attribute[float], value: Any) -> None:
