@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from condrule.adjudications import Adjudication, adjudicate
     from condrule.arms import Arm, Example, Probe, Prompt, TrainingSet
     from condrule.backends.base import (
         Capabilities,
@@ -62,6 +63,7 @@ __all__ = [
     "INSTRUCTIONS_FIRST",
     "KAAREL_BET",
     "KAAREL_TEMPLATE",
+    "Adjudication",
     "Arm",
     "AutoScorer",
     "BackendError",
@@ -112,6 +114,7 @@ __all__ = [
     "TopLogprobsScorer",
     "TrainingSet",
     "Verdict",
+    "adjudicate",
     "analyse",
     "analyse_frame",
     "clause_order_arm",
@@ -132,6 +135,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "condrule.adjudications": ("Adjudication", "adjudicate"),
     "condrule.arms": ("Arm", "Example", "Probe", "Prompt", "TrainingSet"),
     "condrule.backends.base": (
         "Capabilities",

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from condrule import tables
+from condrule.adjudications import read_adjudications
 from condrule.analysis import build_result
 from condrule.arms import Arm
 from condrule.backends.base import FinetuneBackend, FinetuneSpec
@@ -189,6 +190,7 @@ class ConditionalRuleExperiment:
         run = RunDirectory(directory)
         plan, backend = self.plan(), CheckedBackend(self.backend)
         with run.locked():
+            read_adjudications(run.path)  # damaged ones are refused before anything is spent
             resumed = run.begun
             run.freeze(plan, {"arms": self.arms, "backend": self.backend, "spec": self.spec})
             with explained(plan, run):
@@ -213,28 +215,26 @@ def analyse(directory: str | Path, *, scorer: Scorer | None = None) -> Result:
     run = RunDirectory(directory)
     plan = run.load(scorer)
     with run.locked():
-        result = build_result(plan, read_history(plan, run), run.key)
-        _write(run, result)
-    return result
+        return _write(run, build_result(plan, read_history(plan, run), run.key))
 
 
 def _finish(driver: Driver) -> Result:
-    result = build_result(driver.plan, driver.journal.history, driver.run.key)
-    _write(driver.run, result)
-    return result
+    return _write(driver.run, build_result(driver.plan, driver.journal.history, driver.run.key))
 
 
-def _write(run: RunDirectory, result: Result) -> None:
-    """The files that follow from the journal."""
+def _write(run: RunDirectory, result: Result) -> Result:
+    """Write the files that follow from the journal. The result, with what was judged of it."""
+    result = attrs.evolve(result, adjudications=read_adjudications(run.path))
     run.write_result("evidence.csv", evidence_csv(tables.evidence_rows(result)))
     run.write_result("result.json", result.to_json())
     run.write_result("report.txt", f"{result}\n")
     try:
         figure = result.plot().get_figure(root=True)
     except MissingExtraError:
-        return
+        return result
     if figure is not None:
         figure.savefig(run.path / "figure.png", dpi=120)
+    return result
 
 
 def _check_readable(plan: StudyPlan, reader: Reader) -> None:

@@ -34,6 +34,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from _gates(data["gates"])
     yield from _verdict(data)
+    yield from _adjudications(data)
     yield from (f"Note: {note}" for note in data["study"]["notes"])
 
 
@@ -230,6 +231,16 @@ def _verdict(data: Mapping[str, Any]) -> Iterator[str]:
     seeds = ", ".join(f"seed {seed} {outcome}" for seed, outcome in verdict["by_seed"].items())
     yield f"  Each fine-tune alone: {seeds}."
     yield f"  The base models, not fine-tuned, by the same clauses: {verdict['base_outcome']}."
+
+
+def _adjudications(data: Mapping[str, Any]) -> Iterator[str]:
+    """Every judgement on the verdict; a line each, whatever was typed."""
+    for one in data.get("adjudications", ()):
+        by = f" by {' '.join(one['by'].split())}" if one["by"] else ""
+        yield (
+            f"ADJUDICATED {one['outcome']}{by} at {one['time']}, when the verdict was "
+            f"{one['verdict']}: {' '.join(one['why'].split())}"
+        )
 
 
 def number(value: float | None) -> str:

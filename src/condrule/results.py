@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +37,8 @@ from condrule.undecided import why_undecided
 if TYPE_CHECKING:
     import matplotlib.axes
     import pandas as pd
+
+    from condrule.adjudications import Adjudication
 
 __all__ = ["Model", "Responses", "Result", "Specificity"]
 
@@ -112,6 +113,8 @@ class Result:
     missing: tuple[str, ...] = ()
     """What was not submitted, has not ended or was not answered yet; its probabilities are
     unknown. Empty where the run is finished."""
+    adjudications: tuple[Adjudication, ...] = ()
+    """Judgements of people on the verdict, the first one first; see `condrule.adjudicate`."""
 
     def logprobs(
         self,
@@ -288,7 +291,7 @@ class Result:
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return tables.to_json(self.to_dict())
 
     def __str__(self) -> str:
         return report.render(self.to_dict())

@@ -8,6 +8,7 @@
     probes.jsonl       what the models are asked
     journal.jsonl      what was submitted and what came back
     models/            fine-tuned models, where the backend makes them here
+    adjudications.jsonl  judgements that stand beside the verdict, as they were passed
     evidence.csv, result.json, report.txt, figure.png
 
 ``study.yaml`` is written last, so that a directory which has it is whole.

@@ -1,16 +1,17 @@
-"""How far a run is, for ``condrule show``."""
+"""How far a run is, for ``condrule show`` and ``condrule list``."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from condrule.errors import RunError
+import attrs
+
+from condrule.adjudications import read_adjudications
 from condrule.missing import check_fits, missing
 from condrule.recorded import read_history
 from condrule.rundir import RunDirectory
-from condrule.tables import SCHEMA, job_rows
+from condrule.tables import SCHEMA, job_rows, read_result
 
 __all__ = ["result_or_status"]
 
@@ -20,22 +21,11 @@ def result_or_status(directory: Path) -> dict[str, Any]:
 
     Raises RunError where the directory is no run, or its files are damaged.
     """
-    path = directory / "result.json"
-    if not path.exists():
-        return _status(RunDirectory(directory))
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} can't be read: {error}. 'condrule analyse {directory}' writes it "
-            "anew from the journal."
-        ) from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise RunError(
-            f"{path} is no result of this version of condrule ({SCHEMA}). 'condrule "
-            f"analyse {directory}' writes it anew from the journal."
-        )
-    return data
+    data = read_result(directory)
+    if data is None:
+        data = _status(RunDirectory(directory))
+    # Adjudicating is one append; the file of the result may not have heard of it.
+    return data | {"adjudications": [attrs.asdict(a) for a in read_adjudications(directory)]}
 
 
 def _status(run: RunDirectory) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,6 +14,7 @@ import numpy as np
 
 from condrule.backends.base import Job
 from condrule.contrasts import differences
+from condrule.errors import RunError
 from condrule.plots import PlotRow
 from condrule.statistics import ESTIMANDS, Bounds, largest_share, share_above
 
@@ -20,7 +23,16 @@ if TYPE_CHECKING:
     from condrule.measured import Measured
     from condrule.results import Model, Responses, Result
 
-__all__ = ["SCHEMA", "evidence_rows", "job_rows", "plot_rows", "result_to_dict"]
+__all__ = [
+    "SCHEMA",
+    "damaged",
+    "evidence_rows",
+    "job_rows",
+    "plot_rows",
+    "read_result",
+    "result_to_dict",
+    "to_json",
+]
 
 SCHEMA = "condrule.result/1"
 MODELS: tuple[Model, ...] = ("base", "finetuned")
@@ -34,6 +46,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "study": {
             "name": plan.name,
             "items": len(plan.items),
+            "fine_tunes": len(plan.jobs),
             "arms": {arm: list(modes) for arm, modes in plan.trained.items()},
             "modes": list(plan.modes),
             "seeds": list(plan.seeds),
@@ -52,8 +65,39 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "says": list(_says(result)),
         "gates": [{**attrs.asdict(gate), "passed": gate.passed} for gate in result.gates()],
         "verdict": result.verdict().to_json() if plan.criterion else None,
+        "adjudications": [attrs.asdict(one) for one in result.adjudications],
         "jobs": job_rows(result.jobs),
     }
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """A result as the text of ``result.json``."""
+    return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_result(directory: Path) -> dict[str, Any] | None:
+    """The result as it was written, or None where there is none.
+
+    Raises RunError where it can't be read or is of another version.
+    """
+    path = directory / "result.json"
+    if not path.exists():
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(directory, f"can't be read: {error}") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise damaged(directory, f"is no result of this version of condrule ({SCHEMA})")
+    return data
+
+
+def damaged(directory: Path, reason: str) -> RunError:
+    """The error that a result can't be used, and how it can be had again."""
+    return RunError(
+        f"{directory / 'result.json'} {reason}. 'condrule analyse {directory}' writes it anew "
+        "from the journal."
+    )
 
 
 def _state(result: Result) -> str:
