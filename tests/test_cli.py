@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,3 +235,89 @@ def test_help_and_version() -> None:
     """The first things anyone types."""
     assert shell("--help").returncode == 0
     assert shell("--version").stdout.startswith("condrule, version ")
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_printed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It asks the command itself, by the variable that the command answers to."""
+    assert run(["completion", name]) == 0
+    assert f"_CONDRULE_COMPLETE={name}_complete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("condrule adj", ["plain,adjudicate"]),
+        ("condrule adjudicate DIR --outcome R", ["plain,REFUTED"]),
+        ("condrule completion f", ["plain,fish"]),
+        ("condrule list r", ["dir,r"]),
+        ("condrule plan s", ["file,s"]),
+        ("condrule show --j", ["plain,--json"]),
+    ],
+)
+def test_a_shell_is_told_what_completes_a_word(typed: str, completed: list[str]) -> None:
+    """Commands, choices and options by name; files and directories are the shell's to find."""
+    how = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = shell(env={**os.environ, "_CONDRULE_COMPLETE": "bash_complete", **how})
+    found = done.stdout.replace("refuted", "REFUTED").split()  # by the version of click
+    assert (0, "", completed) == (done.returncode, done.stderr, found)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_takes_the_script(tmp_path: Path) -> None:
+    """Its function completes a command's name, with a condrule on the path."""
+    script = tmp_path / "condrule"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m condrule "$@"\n')
+    script.chmod(0o755)
+    commands = (
+        'eval "$(condrule completion bash)"; '
+        "COMP_WORDS=(condrule adj); COMP_CWORD=1; "
+        '"$(complete -p condrule | sed \'s/.* -F \\([^ ]*\\).*/\\1/\')" condrule adj condrule; '
+        'echo "${COMPREPLY[@]}"'
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", commands], env={**os.environ, "PATH": path}, capture_output=True, check=True
+    )
+    assert b"adjudicate" == done.stdout.strip()
+
+
+def test_adjudicating_says_what_stands_beside_what(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And showing the run shows both."""
+    directory = str(tmp_path / "run")
+    run(["run", str(study), "--out", directory])
+    capsys.readouterr()
+    assert run(["adjudicate", directory, "--outcome", "n/a", "--why", "it refused"]) == 0
+    assert "the verdict is SUPPORTED; adjudicated N/A" in capsys.readouterr().out
+    run(["show", directory])
+    out = capsys.readouterr().out
+    assert "VERDICT on kaarel_bet: SUPPORTED" in out
+    assert "ADJUDICATED N/A at 20" in out
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["--why", "x"],
+        ["--outcome", "maybe", "--why", "x"],
+        ["--outcome", "N/A"],
+        ["--outcome", "N/A", "--why", " "],
+    ],
+)
+def test_a_judgement_without_an_outcome_or_a_reason_exits_with_2(
+    study: Path, tmp_path: Path, how: list[str]
+) -> None:
+    """And is not recorded."""
+    directory = tmp_path / "run"
+    run(["run", str(study), "--out", str(directory)])
+    assert run(["adjudicate", str(directory), *how]) == 2
+    assert not (directory / "adjudications.jsonl").exists()
+
+
+def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the draft that it names."""
+    assert run(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert "https://json-schema.org/draft/2020-12/schema" == schema["$schema"]

@@ -29,10 +29,12 @@ OUT = click.option(
     "directory",
     required=True,
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="The run directory: new, empty, or this study's own.",
 )
-DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
+FOLDER = click.Path(file_okay=False, path_type=Path)
+DIRECTORY = click.argument("directory", type=FOLDER)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,6 +74,8 @@ def _failed(error: BaseException, *, debug: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
+    if isinstance(error, SystemExit):  # click answered a shell that completes a command
+        return error.code if isinstance(error.code, int) else BUG
     if isinstance(error, click.ClickException):
         error.show()
         return BAD_INPUT
@@ -119,6 +123,7 @@ def cli(debug: bool) -> None:
     condrule plan study.yaml               say what would be done; spend nothing
     condrule run study.yaml --out DIR      do it; again: go on where it was
     condrule show DIR                      show the result
+    condrule list DIR...                   show how far runs are
     """
 
 
@@ -198,7 +203,7 @@ def analyse(directory: Path) -> None:
 
 @cli.command()
 @DIRECTORY
-@click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
+@AS_JSON
 def show(directory: Path, as_json: bool) -> None:
     """Show the result, or how far a run is."""
     import json
@@ -220,7 +225,7 @@ def show(directory: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
+@AS_JSON
 def backends(as_json: bool) -> None:
     """List the backends, scorers and templates that are installed, and what each can do."""
     import json
@@ -235,13 +240,87 @@ def backends(as_json: bool) -> None:
 
 @cli.command()
 @STUDY
-@click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
+@AS_JSON
 def truth(study: Path, as_json: bool) -> None:
     """Print what a study on the in-memory backend should find. Spends and writes nothing."""
     from condrule.truth import TRUTHS, true_result
 
     result = true_result(_load(study))
     click.echo(result.to_json() if as_json else f"{TRUTHS}\n\n{result}", nl=not as_json)
+
+
+@cli.command(name="list")
+@click.argument("directories", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@AS_JSON
+def list_command(directories: tuple[Path, ...], as_json: bool) -> int:
+    """List the runs in these directories and below them. Writes nothing, waits for nobody."""
+    import json
+
+    import attrs
+
+    from condrule.listing import lines, list_runs
+
+    runs = list_runs(directories)
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(run) for run in runs], indent=1, ensure_ascii=False))
+    elif runs:
+        click.echo("\n".join(lines(runs)))
+    else:
+        _say(f"no run in {', '.join(map(str, directories))} or below; a run holds a run.yaml")
+    return BAD_INPUT if any(run.problem for run in runs) else DONE
+
+
+@cli.command()
+@DIRECTORY
+@click.option(
+    "--outcome",
+    required=True,
+    type=click.Choice(["SUPPORTED", "REFUTED", "UNDETERMINED", "N/A"], case_sensitive=False),
+)
+@click.option("--why", required=True, metavar="TEXT", help="The reason, in words.")
+@click.option("--by", metavar="NAME", help="Who judges.")
+def adjudicate(directory: Path, outcome: str, why: str, by: str | None) -> None:
+    """Record a judgement of your own beside a run's verdict, which stays as it is."""
+    from condrule.adjudications import adjudicate as record
+
+    made = record(directory, outcome, why, by)
+    click.echo(f"{directory}: the verdict is {made.verdict}; adjudicated {made.outcome}.")
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors.
+
+    An editor with the YAML language server completes and checks a study file that begins with
+    "# yaml-language-server: $schema=FILE", where FILE holds what this prints.
+    """
+    import json
+
+    from condrule.config.schema import study_schema
+
+    click.echo(json.dumps(study_schema(), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    r"""Print a script that completes commands, options and files in a shell.
+
+    \b
+    bash: condrule completion bash > ~/.condrule-complete.sh
+          echo '. ~/.condrule-complete.sh' >> ~/.bashrc
+    zsh:  condrule completion zsh > ~/.condrule-complete.zsh
+          echo '. ~/.condrule-complete.zsh' >> ~/.zshrc
+    fish: condrule completion fish > ~/.config/fish/completions/condrule.fish
+
+    It works in shells that are started afterwards.
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise click.UsageError(f"this version of click has no completion for {shell}")
+    click.echo(made(cli, {}, "condrule", "_CONDRULE_COMPLETE").source())
 
 
 def _load(study: Path) -> ConditionalRuleExperiment:
