@@ -24,8 +24,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:.*",
-        r"(abc|argparse|attrs?|click|collections|contextlib|enum|matplotlib|np|numpy|pandas|pathlib"
-        r"|pd|torch|types|typing)(\..*)?",
+        r"(abc|argparse|attrs?|click|collections|contextlib|datetime|enum|matplotlib|np|numpy|pandas"
+        r"|pathlib|pd|torch|types|typing)(\..*)?",
     ),
     (
         "py:.*",

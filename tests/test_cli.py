@@ -231,6 +231,21 @@ def test_a_terminal_without_unicode_still_gets_the_report(study: Path, tmp_path:
     assert shell("run", study, "--out", tmp_path / "run", env=environment).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ([], "  condrule init                          write a study file to begin with"),
+        (["completion"], "  bash: condrule completion bash > ~/.condrule-complete.sh"),
+    ],
+)
+def test_help_keeps_its_lines(
+    command: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is set out below each other stays so."""
+    assert run([*command, "--help"]) == 0
+    assert line in capsys.readouterr().out.splitlines()
+
+
 def test_help_and_version() -> None:
     """The first things anyone types."""
     assert shell("--help").returncode == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 import condrule
 from condrule.errors import ItemError
 from condrule.items import ItemSet, read_items
+from damage import Damage, damages
 
 pytestmark = pytest.mark.fuzz
 
@@ -79,59 +79,13 @@ def check_items(items: ItemSet) -> None:
     assert 2 * len(items) == len(experiment.plan().probes)
 
 
-PLACES = st.integers(0, 2**16)
-JUNK = st.one_of(
-    st.binary(max_size=20),
-    st.text(max_size=10).map(lambda text: text.encode(errors="surrogatepass")),
-    st.sampled_from(
-        [b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n", b'"', b'""', b"'", b";",
-         b"\t", b"|", b",", b",,,,", b"\\", b"\\ud800", b"\\u0000", b"null", b"NaN", b"-Infinity",
-         b"[]", b"{}", b"1e999", b"9" * 5000, b"[" * 2000, b"x" * 140_000,
-         b'"' + b"y" * 140_000 + b'"', b"\xe2\x80\xa8", b"\xc2\x85", b"\x0c", b"\x1c",
-         b"\xc2\xa0", b"=1+1", b"#"]
-    ),
+JUNK = (
+    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\r\n", b"\n", b'"', b'""', b"'", b";",
+    b"\t", b"|", b",", b",,,,", b"\\", b"\\ud800", b"\\u0000", b"null", b"NaN", b"-Infinity",
+    b"[]", b"{}", b"1e999", b"9" * 5000, b"[" * 2000, b"x" * 140_000,
+    b'"' + b"y" * 140_000 + b'"', b"\xe2\x80\xa8", b"\xc2\x85", b"\x0c", b"\x1c",
+    b"\xc2\xa0", b"=1+1", b"#",
 )  # fmt: skip
-Damage = Callable[[bytes], bytes]
-
-
-def _flip(place: int, bit: int) -> Damage:
-    def flip(data: bytes) -> bytes:
-        changed = bytearray(data or b"x")
-        changed[place % len(changed)] ^= 1 << bit
-        return bytes(changed)
-
-    return flip
-
-
-def _splice(place: int, length: int, junk: bytes) -> Damage:
-    def splice(data: bytes) -> bytes:
-        at = place % (len(data) + 1)
-        return data[:at] + junk + data[at + length :]
-
-    return splice
-
-
-def _line(place: int, to: int, keep: bool) -> Damage:
-    def move(data: bytes) -> bytes:
-        lines = data.splitlines(keepends=True) or [b""]
-        one = lines[place % len(lines)] if keep else lines.pop(place % len(lines))
-        lines.insert(to % (len(lines) + 1), one)
-        return b"".join(lines)
-
-    return move
-
-
-def _cut(place: int) -> Damage:
-    return lambda data: data[: place % (len(data) + 1)]
-
-
-DAMAGE = st.one_of(
-    st.builds(_flip, PLACES, st.integers(0, 7)),
-    st.builds(_splice, PLACES, st.integers(0, 9), JUNK),
-    st.builds(_splice, PLACES, st.integers(1, 20), st.just(b"")),
-    st.builds(_line, PLACES, PLACES, st.booleans()),
-    st.builds(_cut, PLACES),
-)
 SUFFIX = st.sampled_from([*FILES])
 WITH = st.sampled_from([None, ALIASES])
 
@@ -146,15 +100,12 @@ def test_any_bytes(
 
 
 @settings(deadline=None)
-@given(SUFFIX, st.lists(DAMAGE, min_size=1, max_size=3), WITH)
+@given(SUFFIX, damages(JUNK), WITH)
 def test_a_damaged_file(
-    folder: Path, suffix: str, damages: list[Damage], aliases: dict[str, str] | None
+    folder: Path, suffix: str, damage: Damage, aliases: dict[str, str] | None
 ) -> None:
     """Bits flipped, bytes lost or put in, lines moved or copied, the end lost."""
-    content = FILES[suffix]
-    for damage in damages:
-        content = damage(content)
-    check(folder, suffix, content, aliases)
+    check(folder, suffix, damage(FILES[suffix]), aliases)
 
 
 ODD = st.sampled_from(

@@ -139,11 +139,14 @@ def test_json_has_the_same(runs: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_that_there_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is no error."""
-    (tmp_path / "notes.txt").write_text("x")
+    """With what was found instead. It is no error."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "study.yaml").write_text("x")
     assert run(["list", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
-    assert ("", True) == (out, "no run in" in err)
+    assert "" == out
+    assert f"no run in {tmp_path}: looked into 2 directories" in err
+    assert f"{tmp_path / 'study.yaml'} is a study" in err
     assert run(["list", "--json", str(tmp_path)]) == 0
     assert [] == json.loads(capsys.readouterr().out)
 

@@ -116,7 +116,7 @@ def _say(text: str) -> None:
 @click.version_option(package_name="condrule")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
-    r"""Which rule did a fine-tune on one branch of a conditional rule teach?
+    """Which rule did a fine-tune on one branch of a conditional rule teach?
 
     \b
     condrule init                          write a study file to begin with
@@ -124,7 +124,7 @@ def cli(debug: bool) -> None:
     condrule run study.yaml --out DIR      do it; again: go on where it was
     condrule show DIR                      show the result
     condrule list DIR...                   show how far runs are
-    """
+    """  # noqa: D301 - to click, the character \b keeps lines as they are
 
 
 @cli.command()
@@ -258,7 +258,7 @@ def list_command(directories: tuple[Path, ...], as_json: bool) -> int:
 
     import attrs
 
-    from condrule.listing import lines, list_runs
+    from condrule.listing import lines, list_runs, nothing
 
     runs = list_runs(directories)
     if as_json:
@@ -266,7 +266,7 @@ def list_command(directories: tuple[Path, ...], as_json: bool) -> int:
     elif runs:
         click.echo("\n".join(lines(runs)))
     else:
-        _say(f"no run in {', '.join(map(str, directories))} or below; a run holds a run.yaml")
+        _say(nothing(directories))
     return BAD_INPUT if any(run.problem for run in runs) else DONE
 
 
@@ -275,7 +275,9 @@ def list_command(directories: tuple[Path, ...], as_json: bool) -> int:
 @click.option(
     "--outcome",
     required=True,
+    metavar="OUTCOME",
     type=click.Choice(["SUPPORTED", "REFUTED", "UNDETERMINED", "N/A"], case_sensitive=False),
+    help="SUPPORTED, REFUTED, UNDETERMINED or N/A (the question does not apply).",
 )
 @click.option("--why", required=True, metavar="TEXT", help="The reason, in words.")
 @click.option("--by", metavar="NAME", help="Who judges.")
@@ -304,7 +306,7 @@ def schema() -> None:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print a script that completes commands, options and files in a shell.
+    """Print a script that completes commands, options and files in a shell.
 
     \b
     bash: condrule completion bash > ~/.condrule-complete.sh
@@ -314,7 +316,7 @@ def completion(shell: str) -> None:
     fish: condrule completion fish > ~/.config/fish/completions/condrule.fish
 
     It works in shells that are started afterwards.
-    """
+    """  # noqa: D301 - as above
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import attrs
 from condrule.errors import CondruleError, RunError
 from condrule.status import result_or_status
 
-__all__ = ["Listed", "lines", "list_runs"]
+__all__ = ["Listed", "lines", "list_runs", "nothing"]
 
 HEADER = ("path", "name", "state", "fine-tunes", "verdict")
 
@@ -93,6 +94,20 @@ def _listed(path: Path, data: dict[str, Any]) -> Listed:
     )
 
 
+def nothing(directories: Sequence[Path]) -> str:
+    """What to say where there is no run: where it was looked, and what a run is known by."""
+    folders, studies = 0, []
+    for directory in directories:
+        for place, _, files in os.walk(directory):
+            folders += 1
+            studies += [str(Path(place) / "study.yaml")] if "study.yaml" in files else []
+    more = f"; {_line(studies[0])} is a study, of which 'condrule run' makes one" if studies else ""
+    return (
+        f"no run in {_line(', '.join(map(str, directories)))}: looked into {folders} "
+        f"director{'y' if folders == 1 else 'ies'}, and none holds a run.yaml{more}"
+    )
+
+
 def lines(runs: Sequence[Listed]) -> Iterator[str]:
     """The list, for people: one line for each, whatever a study is called."""
     rows = [HEADER, *(_row(run) for run in runs)]
@@ -105,7 +120,7 @@ def lines(runs: Sequence[Listed]) -> Iterator[str]:
 def _row(run: Listed) -> tuple[str, ...]:
     path = _line(run.path)
     if run.problem is not None:
-        return path, f"CAN'T BE READ: {_line(run.problem.partition(chr(10))[0])}"
+        return path, f"CAN'T BE READ: {_first_line(run)}"
     return (
         path,
         _line(run.name or ""),
@@ -113,6 +128,12 @@ def _row(run: Listed) -> tuple[str, ...]:
         f"{run.done}/{run.fine_tunes}",
         _verdict(run),
     )
+
+
+def _first_line(run: Listed) -> str:
+    """What is wrong, in brief: ``condrule show`` says all of it."""
+    said = (run.problem or "").partition("\n")[0].removeprefix(run.path).lstrip(f"{os.sep}: ")
+    return _line(textwrap.shorten(said, 100, placeholder=" ..."))
 
 
 def _verdict(run: Listed) -> str:

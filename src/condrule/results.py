@@ -114,7 +114,8 @@ class Result:
     """What was not submitted, has not ended or was not answered yet; its probabilities are
     unknown. Empty where the run is finished."""
     adjudications: tuple[Adjudication, ...] = ()
-    """Judgements of people on the verdict, the first one first; see `condrule.adjudicate`."""
+    """Judgements of people on the verdict, the first one first; see
+    `condrule.adjudications.adjudicate`."""
 
     def logprobs(
         self,

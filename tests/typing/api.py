@@ -36,6 +36,8 @@ ratio: condrule.Estimate = result.ratio("control", "TEST", "TRAIN", "TEST", esti
 scope: condrule.Scope = ratio.scope
 
 again: condrule.Result = condrule.analyse(Path("runs/bet"))
+judged: condrule.Adjudication = condrule.adjudicate("runs/bet", "N/A", "it refused", by="Alice")
+reasons: list[str] = [one.why for one in again.adjudications]
 
 people: condrule.ItemSet = condrule.read_items(
     "people.csv", name="person", answers={"TRAIN": "country", "TEST": "capital"}
