@@ -147,6 +147,16 @@ def test_without_a_verdict_there_is_nothing_to_judge(
     assert before == (tmp_path / "run").exists()
 
 
+def test_a_damaged_result_is_not_judged(run: Path) -> None:
+    """It says how the result can be had again; nothing is recorded."""
+    (run / "result.json").write_text(
+        '{"schema": "condrule.result/1", "verdict": {"outcome": "REFUTED"}}'
+    )
+    with pytest.raises(RunError, match="not as condrule writes it.*condrule analyse"):
+        condrule.adjudicate(run, "N/A", "no")
+    assert not (run / "adjudications.jsonl").exists()
+
+
 def test_a_run_at_work_is_not_judged(run: Path) -> None:
     """The lock is another's."""
     with RunDirectory(run).locked(), pytest.raises(RunLockedError):

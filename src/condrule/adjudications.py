@@ -113,10 +113,11 @@ def adjudicate(
             by=by,
             verdict=result["verdict"]["outcome"],
         )
-        _append(_file(run.path), made)
         result["adjudications"] = [attrs.asdict(one) for one in (*known, made)]
+        text = _rendered(run.path, result)
+        _append(_file(run.path), made)
         run.write_result("result.json", tables.to_json(result))
-        run.write_result("report.txt", f"{report.render(result)}\n")
+        run.write_result("report.txt", f"{text}\n")
     return made
 
 
@@ -169,6 +170,13 @@ def _result(directory: Path) -> dict[str, Any]:
     if not isinstance(verdict, Mapping) or verdict.get("outcome") not in Outcome.__members__:
         raise tables.damaged(directory, "holds no verdict that condrule writes")
     return found
+
+
+def _rendered(directory: Path, result: Mapping[str, Any]) -> str:
+    try:
+        return report.render(result)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise tables.damaged(directory, f"is not as condrule writes it ({error!r})") from None
 
 
 def _word(outcome: str | Outcome) -> Any:
