@@ -27,8 +27,9 @@ class number:  # noqa: N801 - as the validators of attrs
     @property
     def keywords(self) -> dict[str, Any]:
         """What it says as JSON Schema."""
-        low, high = ("exclusiveM", "exclusiveM") if self.open_ends else ("m", "m")
-        return {f"{low}inimum": self.low, f"{high}aximum": self.high}
+        if self.open_ends:
+            return {"exclusiveMinimum": self.low, "exclusiveMaximum": self.high}
+        return {"minimum": self.low, "maximum": self.high}
 
     def __call__(self, instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         low, high = self.low, self.high
