@@ -16,7 +16,7 @@ from condrule.items import Item
 from condrule.scorers.base import ProbeEvidence, Scorer, Seen
 from condrule.scorers.exact import ExactScorer
 from condrule.scorers.sampling import SamplingScorer
-from condrule.scorers.top_logprobs import TopLogprobsScorer, reported
+from condrule.scorers.top_logprobs import NAMED, TopLogprobsScorer, reported
 
 __all__ = ["AutoScorer"]
 
@@ -44,7 +44,7 @@ class AutoScorer(Scorer):
     """How many top logprobs are asked for."""
     draws: int = 256
     """How many responses are drawn for a prompt."""
-    encoding: str = ""
+    encoding: str = attrs.field(default="", metadata=NAMED)
     """The name of the models' encoding, for lists; empty: not known. That which a backend reports
     is used."""
 

@@ -19,6 +19,8 @@ from condrule.scorers.matching import bounds, own
 
 __all__ = ["TopLogprobsScorer"]
 
+NAMED = {"keywords": {"enum": ["", *ENCODINGS]}}
+"""What a study file's schema says of an encoding."""
 _STEPS = (20, 10, 5, 1)  # what is asked for next where a longer list is refused
 
 
@@ -50,7 +52,7 @@ class TopLogprobsScorer(Scorer):
     """How many tokens are asked for."""
     band: float = attrs.field(default=0.05, validator=_checked)
     """Nats by which a printed logprob may be off: rounding, and jitter from call to call."""
-    encoding: str = attrs.field(default="", validator=_checked)
+    encoding: str = attrs.field(default="", validator=_checked, metadata=NAMED)
     """The name of the models' encoding; empty: not known. That which a backend reports is used."""
 
     def plan(self, probes: Sequence[Probe], seen: Seen) -> list[Query]:
