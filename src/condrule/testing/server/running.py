@@ -96,7 +96,10 @@ async def _start(state: State, port: int) -> tuple[web.AppRunner, int]:
     app = web.Application(client_max_size=MOST_BYTES)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await _handle(state, request)
+        try:
+            return await _handle(state, request)
+        except ConnectionError:  # the client has gone, as killed ones do
+            return _drop(request)
 
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

@@ -39,6 +39,9 @@ class Api:
     """What a bias is multiplied by before it acts."""
     bias_clamp: float = attrs.field(default=100.0, validator=number(0, 100))
     """The largest bias that acts, in nats either way; larger ones act as this one."""
+    chatter: float = attrs.field(default=0.0, validator=number(0, 1))
+    """The share of responses that are no answer at all, such as "I am not sure."; their first
+    tokens take places in the lists."""
     echo: bool = False
     """Whether ``/completions`` gives the logprobs of a prompt's own tokens, as vLLM does."""
     requests_per_minute: int = attrs.field(default=10_000_000, validator=whole(1))
