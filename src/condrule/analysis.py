@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
+
 from condrule.arms import Probe
 from condrule.backends.base import Job
 from condrule.evidence import Evidence, Sampled
@@ -33,7 +35,19 @@ def build_result(plan: StudyPlan, history: History, key: Callable[[PlannedJob], 
         seen = history.seen.get(ended.model, {}) if ended and ended.model else {}
         responses += _responses(plan, plan.finetuned_probes(job), seen, "finetuned", job.seed)
         jobs += [ended] if ended else []
-    return Result(plan, tuple(responses), tuple(jobs), tuple(missing(plan, history, key)))
+    noted = attrs.evolve(plan, notes=(*plan.notes, *_adopted(plan, history, key)))
+    return Result(noted, tuple(responses), tuple(jobs), tuple(missing(plan, history, key)))
+
+
+def _adopted(
+    plan: StudyPlan, history: History, key: Callable[[PlannedJob], str]
+) -> Iterator[str]:
+    for job in plan.jobs:
+        if key(job) in history.adopted:
+            yield (
+                f"the fine-tune of arm {', '.join(job.arms)}, seed {job.seed}, was made elsewhere "
+                "and adopted: that it was trained as this study says is the adopter's word."
+            )
 
 
 def _responses(

@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ __all__ = ["main"]
 
 DONE, BUG, BAD_INPUT, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 RESUME = "the same command goes on where it was"
+BACKEND = click.option(
+    "--backend", metavar="NAME", help="The section under 'backends' to use in place of 'backend'."
+)
 STUDY = click.argument("study", type=click.Path(path_type=Path))
 OUT = click.option(
     "--out",
@@ -35,6 +39,12 @@ OUT = click.option(
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DIRECTORY = click.argument("directory", type=FOLDER)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, to be read by programs.")
+RESUBMIT = click.option(
+    "--resubmit",
+    multiple=True,
+    metavar="KEY",
+    help="Submit this fine-tune again: you have seen that the provider has no job of this key.",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -144,31 +154,39 @@ def init(file: Path) -> None:
 
 @cli.command()
 @STUDY
+@BACKEND
 @click.option("--excluded", is_flag=True, help="Name every item that was left out.")
-def plan(study: Path, excluded: bool) -> None:
+def plan(study: Path, backend: str | None, excluded: bool) -> None:
     """Say what would be trained and asked, and what can't be. Spends nothing."""
     from condrule.preview import preview
 
-    experiment = _load(study)
+    experiment = _load(study, backend)
     for line in preview(experiment, experiment.plan(), every_exclusion=excluded):
         click.echo(line)
 
 
 @cli.command(name="run")
 @STUDY
+@BACKEND
 @OUT
-def run_command(study: Path, directory: Path) -> None:
+@RESUBMIT
+def run_command(
+    study: Path, backend: str | None, directory: Path, resubmit: tuple[str, ...]
+) -> None:
     """Train, ask and judge. The same command again goes on where it was."""
-    click.echo(str(_load(study).run(directory)))
+    experiment = _load(study, backend)
+    with _leaving(directory):
+        click.echo(str(_settling(experiment.run, directory, resubmit)))
     click.echo(f"\nEverything is in {directory}.")
 
 
 @cli.command()
 @STUDY
+@BACKEND
 @OUT
-def generate(study: Path, directory: Path) -> None:
+def generate(study: Path, backend: str | None, directory: Path) -> None:
     """First step: write the items, training sets and probes. No model is touched."""
-    made = _load(study).generate(directory)
+    made = _load(study, backend).generate(directory)
     click.echo(
         f"{len(made.items)} items, {len(made.jobs)} training jobs and {len(made.probes)} "
         f"prompts are in {directory}. Next: condrule train {study} --out {directory}"
@@ -177,19 +195,53 @@ def generate(study: Path, directory: Path) -> None:
 
 @cli.command()
 @STUDY
+@BACKEND
 @OUT
-def train(study: Path, directory: Path) -> None:
+@RESUBMIT
+def train(study: Path, backend: str | None, directory: Path, resubmit: tuple[str, ...]) -> None:
     """Second step: fine-tune all that is not fine-tuned yet."""
-    _load(study).train(directory)
+    experiment = _load(study, backend)
+    with _leaving(directory):
+        _settling(experiment.train, directory, resubmit)
     click.echo(f"All fine-tunes have ended. Next: condrule test {study} --out {directory}")
 
 
 @cli.command()
 @STUDY
+@BACKEND
 @OUT
-def test(study: Path, directory: Path) -> None:
+def test(study: Path, backend: str | None, directory: Path) -> None:
     """Third step: ask the models, and judge."""
-    click.echo(str(_load(study).test(directory)))
+    click.echo(str(_load(study, backend).test(directory)))
+
+
+@cli.command()
+@DIRECTORY
+@click.option("--arm", help="Whose fine-tune it is.")
+@click.option("--seed", type=int, help="Which of the arm's.")
+@click.option("--model", help="The name of a fine-tuned model.")
+@click.option("--job", help="Or the provider's name of a job.")
+def adopt(
+    directory: Path, arm: str | None, seed: int | None, model: str | None, job: str | None
+) -> None:
+    """Let a fine-tune made earlier, or elsewhere, stand for one of a run's."""
+    from condrule.attending import adopt as adopt_job
+
+    found = adopt_job(directory, arm=arm, seed=seed, model=model, job=job)
+    click.echo(f"Adopted as fine-tune {found.key}: {found.id}, {found.state.value}.")
+
+
+@cli.command()
+@DIRECTORY
+def cancel(directory: Path) -> None:
+    """Stop the fine-tunes of a run that are running at a provider."""
+    from condrule.attending import cancel as cancel_jobs
+
+    jobs = cancel_jobs(directory)
+    for job in jobs:
+        click.echo(f"{job.id}: {job.state.value}")
+    if not jobs:
+        click.echo("No fine-tune of this run is running.")
 
 
 @cli.command()
@@ -240,12 +292,13 @@ def backends(as_json: bool) -> None:
 
 @cli.command()
 @STUDY
+@BACKEND
 @AS_JSON
-def truth(study: Path, as_json: bool) -> None:
+def truth(study: Path, backend: str | None, as_json: bool) -> None:
     """Print what a study on the in-memory backend should find. Spends and writes nothing."""
     from condrule.truth import TRUTHS, true_result
 
-    result = true_result(_load(study))
+    result = true_result(_load(study, backend))
     click.echo(result.to_json() if as_json else f"{TRUTHS}\n\n{result}", nl=not as_json)
 
 
@@ -325,7 +378,39 @@ def completion(shell: str) -> None:
     click.echo(made(cli, {}, "condrule", "_CONDRULE_COMPLETE").source())
 
 
-def _load(study: Path) -> ConditionalRuleExperiment:
+def _load(study: Path, backend: str | None) -> ConditionalRuleExperiment:
     from condrule.config import load_study
 
-    return load_study(study)
+    return load_study(study, backend)
+
+
+def _settling(
+    step: Callable[..., Any], directory: Path, resubmit: tuple[str, ...]
+) -> Any:
+    """Carry out a step, asking whoever sits at a terminal about jobs that may or may not exist."""
+    from condrule.errors import UnsettledJobError
+
+    while True:
+        try:
+            return step(directory, resubmit=resubmit)
+        except UnsettledJobError as error:
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise
+            click.echo(f"{error}\n", err=True)
+            question = f"Is there NO job of key {error.key} in the provider's list?"
+            if not click.confirm(question, default=False, err=True):
+                raise
+            resubmit = (*resubmit, error.word)
+
+
+@contextmanager
+def _leaving(directory: Path) -> Iterator[None]:
+    """Say what goes on without us, when a step is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from condrule.attending import going_on
+
+        for line in going_on(directory):
+            _say(line)
+        raise

@@ -6,22 +6,35 @@ Resuming is reading the journal, planning again and asking only what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import attrs
 
 from condrule.arms import Probe
 from condrule.backends.base import Job, JobState, Observation
 from condrule.backends.checked import CheckedBackend, CheckedModel, named
-from condrule.errors import BackendError, TrainingError
+from condrule.errors import (
+    BackendError,
+    ConfigError,
+    LostAnswerError,
+    NotSubmittedError,
+    Problem,
+    TrainingError,
+    UnreachableError,
+    UnsettledJobError,
+    did_you_mean,
+)
 from condrule.journal import Journal
-from condrule.missing import unasked
+from condrule.missing import check_model, unasked
 from condrule.plan import PlannedJob, StudyPlan
-from condrule.progress import Progress, Watcher, quiet
+from condrule.progress import Progress, Watcher, elapsed, quiet
+from condrule.responses import Responses
 from condrule.rundir import RunDirectory
 
 __all__ = ["Driver"]
 
+LONGEST_SILENCE = 1800.0  # seconds without an answer from a provider before a run gives up
 FLUSH = 64  # observations per append: a crash loses at most these, and they are asked again
 
 
@@ -36,7 +49,13 @@ class Driver:
     resumed: bool = True
     """Whether jobs may have been submitted that the journal has lost: they are looked for."""
     watch: Watcher = quiet
+    resubmit: Collection[str] = ()
+    """Submissions of which a person says that no job came of them (see `UnsettledJobError`)."""
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time
+    responses: Responses = attrs.field(
+        default=attrs.Factory(lambda self: Responses(self.run.responses), takes_self=True)
+    )
 
     def train(self) -> None:
         """Submit every job that was not submitted yet, and wait until all have ended.
@@ -44,7 +63,10 @@ class Driver:
         Raises BackendError where the provider fails. A fine-tune that ends without a model is
         recorded as failed and the others go on: the result says what is missing.
         """
+        self._check_resubmit()
         with self.watch("fine-tuning") as progress:
+            if any(self.run.key(job) not in self.journal.history.jobs for job in self.plan.jobs):
+                self.backend.warnings()  # raises where no fine-tune can begin
             for number, planned in enumerate(self.plan.jobs):
                 self._ensure_submitted(planned, _part(progress, number, len(self.plan.jobs)))
                 progress(number + 1, len(self.plan.jobs))
@@ -72,17 +94,52 @@ class Driver:
                 self._ask_all(name, probes, _part(progress, number, len(asked)))
                 progress(number + 1, len(asked))
 
+    def _check_resubmit(self) -> None:
+        """Refuse a word about no fine-tune of this study; a word that was used does no harm."""
+        keys = [self.run.key(job) for job in self.plan.jobs]
+        for word in self.resubmit:
+            if word.partition(":")[0] not in keys:
+                history = self.journal.history
+                waiting = [history.word(key) for key in keys if key in history.intents]
+                waiting = [one for one in waiting if one.partition(":")[0] not in history.jobs]
+                message = f"names no fine-tune of this study: {word!r}; those in doubt are "
+                hint = did_you_mean(word, keys)
+                problem = Problem("--resubmit", f"{message}{', '.join(waiting) or 'none'}.{hint}")
+                raise ConfigError([problem], "resubmit")
+
     def _ensure_submitted(self, planned: PlannedJob, progress: Progress) -> None:
         """Leave a job on record. Intent comes before the submission, the id straight after."""
         key = self.run.key(planned)
         history = self.journal.history
         if key in history.jobs:
             return
-        found = self.backend.find(key) if self.resumed or key in history.intents else None
+        found = self._found(key, progress)
         if found is None:
+            self.backend.prepare(planned.training_set, planned.spec, key)
             self.journal.intent(key)
             found = self._submit(planned, key, progress)
         self._record_job(found)
+
+    def _found(self, key: str, progress: Progress) -> Job | None:
+        """The job of a key, if it was or may have been submitted before."""
+        if key not in self.journal.history.intents:
+            return self.backend.find(key) if self.resumed else None
+        return self._settled(key, progress)
+
+    def _settled(self, key: str, progress: Progress) -> Job | None:
+        """The job whose submission got no answer; None where there is none for sure.
+
+        Raises UnsettledJobError where that can't be told.
+        """
+        patience = self.backend.settle_seconds
+        until = self.clock() + (patience or 0)
+        while (found := self.backend.find(key)) is None and patience and self.clock() < until:
+            progress(0, 1, f"looking for the job of fine-tune {key}")
+            self.sleep(min(patience / 10, self.backend.poll_seconds))
+        word = self.journal.history.word(key)
+        if found is None and patience is not None and word not in self.resubmit:
+            raise UnsettledJobError(key, word, patience)
+        return found
 
     def _submit(self, planned: PlannedJob, key: str, progress: Progress) -> Job:
         try:
@@ -91,40 +148,71 @@ class Driver:
             )
         except TrainingError as error:
             return Job(key, key, JobState.FAILED, detail=error.reason)
+        except NotSubmittedError:
+            self.journal.withdrawn(key)
+            raise
+        except LostAnswerError:
+            found = self._settled(key, progress)
+            if found is None:
+                raise
+            return found
 
     def _record_job(self, job: Job) -> None:
-        """Record a job. Two fine-tunes that share a model would count as two and be one."""
-        if job.model is not None:
-            known = [*self.journal.history.jobs.values()]
-            others = [f"fine-tune {one.key}" for one in known if one.model == job.model]
-            others += ["a base model"] if job.model in self.plan.bases.values() else []
-            if others := [one for one in others if one != f"fine-tune {job.key}"]:
-                raise BackendError(
-                    f"backend {type(self.backend.inner).__name__}: fine-tune {job.key} has model "
-                    f"{job.model!r}, which is that of {others[0]}; each has one of its own"
-                )
+        """Record a job."""
+        check_model(self.plan, self.journal.history, job)
+        self.responses.job(job)
         self.journal.job(job)
 
     def _wait(self, progress: Progress) -> None:
-        """Poll the jobs that run elsewhere, all together, until every one has ended."""
+        """Poll the jobs that run elsewhere, all together, until every one has ended.
+
+        A provider that can't be reached meanwhile is asked again: its jobs go on without us.
+        """
+        lost: UnreachableError | None = None
+        pause = self.backend.poll_seconds / 10
         while running := [j for j in self.journal.history.jobs.values() if not j.state.ended]:
             total = len(self.plan.jobs)
-            progress(total - len(running), total, f"waiting for {len(running)} of {total} jobs")
+            progress(total - len(running), total, self._standing(running, lost))
+            lost = None
             for job in running:
-                now = self.backend.poll(job)
+                try:
+                    now = self.backend.poll(job)
+                except UnreachableError as error:
+                    lost = error
+                    break
                 if now != job:
                     self._record_job(now)
-            if not all(job.state.ended for job in self.journal.history.jobs.values()):
-                self.sleep(self.backend.poll_seconds)
+            if lost or not all(job.state.ended for job in self.journal.history.jobs.values()):
+                # Soon at first: small jobs end soon, and long ones don't mind.
+                self.sleep(pause)
+                pause = min(self.backend.poll_seconds, 1.5 * pause)
+
+    def _standing(self, running: Sequence[Job], lost: UnreachableError | None) -> str:
+        """How the jobs that run stand, and for how long the oldest has run."""
+        states = Counter(job.detail or "running" for job in running)
+        words = ", ".join(f"{count} {state}" for state, count in states.items())
+        since = [job.submitted for job in running if job.submitted is not None]
+        age = f" for {elapsed(self.clock() - min(since))}" if since else ""
+        trouble = f"; no connection, trying again ({lost})" if lost else ""
+        return f"{words} of {len(self.plan.jobs)} jobs{age}{trouble}"
 
     def _ask_all(self, name: str, probes: Sequence[Probe], progress: Progress) -> None:
         """Let the scorer plan until it has no more to ask; draw what is not drawn yet."""
         history = self.journal.history
         model: CheckedModel | None = None
+        since = self.clock()
         while queries := unasked(self.plan, probes, history.seen.get(name, {})):
             model = model or self.backend.model(name)
             before = len(history.seen.get(name, {}))
-            self._record(name, model.ask(queries), len(queries), progress)
+            try:
+                self._record(name, model.ask(queries), len(queries), progress)
+            except UnreachableError as error:
+                since = since if len(history.seen.get(name, {})) == before else self.clock()
+                if self.clock() - since > LONGEST_SILENCE:
+                    raise
+                progress(0, 1, f"no answer, trying again ({error})")
+                self.sleep(self.backend.poll_seconds)
+                continue
             if len(history.seen.get(name, {})) == before:
                 raise BackendError(
                     f"model {name} of {type(self.backend.inner).__name__} left {len(queries)} "
@@ -142,12 +230,16 @@ class Driver:
             for observation in answers:
                 pending.append(observation)
                 if len(pending) >= FLUSH:
-                    self.journal.observations(name, pending)
+                    self._keep(name, pending)
                     done, pending = done + len(pending), []
                     progress(done, total)
         finally:
             if pending:
-                self.journal.observations(name, pending)
+                self._keep(name, pending)
+
+    def _keep(self, name: str, observations: Sequence[Observation]) -> None:
+        self.responses.observations(name, observations)
+        self.journal.observations(name, observations)
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:

@@ -14,8 +14,13 @@
     │   ├── RunLockedError                 another process is writing to it
     │   ├── StudyChangedError              it holds another study
     │   └── JournalError                   its journal is damaged
+    ├── CredentialsError(ValueError)       there is no key, or the provider refuses it
     └── BackendError(RuntimeError)         the provider or machine failed; resume
-        └── TrainingError                  a fine-tune ended without a model
+        ├── TrainingError                  a fine-tune ended without a model
+        ├── UnreachableError               the provider did not answer; asking again may help
+        ├── NotSubmittedError              a submission was not accepted: there is no job
+        ├── LostAnswerError                a submission got no answer: there may be a job
+        └── UnsettledJobError              whether there is a job, a person must say
 
 Bad input inherits ``ValueError``; what may succeed when tried again inherits ``RuntimeError``.
 """
@@ -23,6 +28,7 @@ Bad input inherits ``ValueError``; what may succeed when tried again inherits ``
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -31,9 +37,12 @@ __all__ = [
     "BackendError",
     "CondruleError",
     "ConfigError",
+    "CredentialsError",
     "ItemError",
     "JournalError",
+    "LostAnswerError",
     "MissingExtraError",
+    "NotSubmittedError",
     "PluginError",
     "Problem",
     "RunError",
@@ -41,7 +50,9 @@ __all__ = [
     "StudyChangedError",
     "TemplateError",
     "TrainingError",
+    "UnreachableError",
     "UnreadableError",
+    "UnsettledJobError",
     "UnsupportedError",
     "did_you_mean",
 ]
@@ -73,11 +84,19 @@ class Problem:
         return f"{place}{self.path + ': ' if self.path else ''}{self.message}"
 
 
+def _masked(problem: Problem) -> Problem:
+    """A problem without what looks like a key: it may stand in a wrong place of a study file."""
+    path, message = (
+        re.sub(r"\bsk-[\w-]{6,}", "sk-…", text) for text in (problem.path, problem.message)
+    )
+    return Problem(path, message, problem.line)
+
+
 class ConfigError(CondruleError, ValueError):
     """A study file or an argument is wrong. ``problems`` holds all that was found."""
 
     def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(_masked(problem) for problem in problems)
         self.source = source
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         head = f"{source}: {count}" if source else count
@@ -190,3 +209,37 @@ class TrainingError(BackendError):
         self.key = key
         self.reason = reason
         super().__init__(f"fine-tune {key} ended without a model: {reason}")
+
+
+class CredentialsError(CondruleError, ValueError):
+    """There is no key, or the provider refuses it. The message names where keys are looked for."""
+
+
+class UnreachableError(BackendError):
+    """The provider did not answer, or is too busy. Asking again, later, may help."""
+
+
+class NotSubmittedError(BackendError):
+    """A submission was not accepted: there is no job, and the message says why."""
+
+
+class LostAnswerError(BackendError):
+    """A submission got no answer. Whether there is a job is not known."""
+
+
+class UnsettledJobError(BackendError):
+    """A submission got no answer and its job is not found. ``key`` names it, and ``word`` this
+    submission of it.
+
+    A second submission might be a second paid job, so a person says whether there is one.
+    """
+
+    def __init__(self, key: str, word: str, seconds: float) -> None:
+        self.key = key
+        self.word = word
+        super().__init__(
+            f"fine-tune {key} was about to be submitted when the process or the connection died, "
+            f"and no job of this key was found in {seconds:g} s of looking. Look for the key in "
+            "the provider's own list of jobs. If it is there, wait, and the same command finds "
+            f"it, or name it: condrule adopt DIR --job ID. If it is not: --resubmit {word}"
+        )

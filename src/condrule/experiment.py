@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,7 +104,7 @@ class ConditionalRuleExperiment:
         backend = CheckedBackend(self.backend)
         capabilities = backend.capabilities
         reader = backend.reader(self.seeds)
-        items = self._readable(reader)
+        items = self.used_items()
         if self.criterion:
             check_criterion(self.criterion, [arm.name for arm in self.arms], items.modes)
         scorer = self.scorer.fitted(capabilities)
@@ -114,6 +114,7 @@ class ConditionalRuleExperiment:
         plan = self._plan(items, scorer, self._notes(items, reader, scorer))
         if reader:
             _check_readable(plan, reader)
+        _check_examples(plan, backend.fewest_examples)
         return plan
 
     def _plan(self, items: ItemSet, scorer: Scorer, notes: tuple[str, ...]) -> StudyPlan:
@@ -139,7 +140,12 @@ class ConditionalRuleExperiment:
             notes=notes,
         )
 
-    def _readable(self, reader: Reader | None) -> ItemSet:
+    def used_items(self) -> ItemSet:
+        """The items that are trained and asked: those that the backend's models can read.
+
+        Raises ItemError where none is left, and UnsupportedError where that can't be told.
+        """
+        reader = CheckedBackend(self.backend).reader(self.seeds)
         if reader:
             return self.items.readable_by(reader)
         if self.items.one_token:
@@ -152,19 +158,27 @@ class ConditionalRuleExperiment:
         familiar = (f"{reason}{more}" for reason in known[:1])
         return (*CheckedBackend(self.backend).notes(), *familiar, *scorer.notes(items))
 
-    def run(self, directory: str | Path, *, watch: Watcher = terminal) -> Result:
+    def run(
+        self,
+        directory: str | Path,
+        *,
+        watch: Watcher = terminal,
+        resubmit: Collection[str] = (),
+    ) -> Result:
         """Train, ask and analyse, keeping everything in a directory; again: go on where it was.
 
         Args:
             directory: a new or empty directory, or one that holds this very study.
             watch: who is told about progress; the default draws bars on a terminal only.
+            resubmit: keys of fine-tunes of which you have seen that the provider has no job, though
+                one was about to be submitted (see UnsettledJobError).
 
         Raises:
             StudyChangedError: the directory holds another study.
             RunLockedError: another process is at work in it.
             BackendError: the provider or the machine failed; call again to resume.
         """
-        with self._driver(directory, watch) as driver:
+        with self._driver(directory, watch, resubmit) as driver:
             driver.train()
             driver.test()
             return _finish(driver)
@@ -174,9 +188,15 @@ class ConditionalRuleExperiment:
         with self._driver(directory, quiet) as driver:
             return driver.plan
 
-    def train(self, directory: str | Path, *, watch: Watcher = terminal) -> None:
-        """Fine-tune all that is not fine-tuned yet; raises as `run` does."""
-        with self._driver(directory, watch) as driver:
+    def train(
+        self,
+        directory: str | Path,
+        *,
+        watch: Watcher = terminal,
+        resubmit: Collection[str] = (),
+    ) -> None:
+        """Fine-tune all that is not fine-tuned yet; arguments and errors as of `run`."""
+        with self._driver(directory, watch, resubmit) as driver:
             driver.train()
 
     def test(self, directory: str | Path, *, watch: Watcher = terminal) -> Result:
@@ -186,7 +206,9 @@ class ConditionalRuleExperiment:
             return _finish(driver)
 
     @contextmanager
-    def _driver(self, directory: str | Path, watch: Watcher) -> Iterator[Driver]:
+    def _driver(
+        self, directory: str | Path, watch: Watcher, resubmit: Collection[str] = ()
+    ) -> Iterator[Driver]:
         run = RunDirectory(directory)
         plan, backend = self.plan(), CheckedBackend(self.backend)
         with run.locked():
@@ -199,7 +221,9 @@ class ConditionalRuleExperiment:
                 check_fits(plan, journal.history, run.key)
                 dropped = {"torn_line": torn} if (torn := journal.history.torn) else {}
                 run.record_environment({**environment(), **backend.environment(), **dropped})
-                yield Driver(plan, backend.at(run.models), run, journal, resumed, watch)
+                yield Driver(
+                    plan, backend.at(run.models), run, journal, resumed, watch, resubmit
+                )
 
 
 def analyse(directory: str | Path, *, scorer: Scorer | None = None) -> Result:
@@ -235,6 +259,19 @@ def _write(run: RunDirectory, result: Result) -> Result:
     if figure is not None:
         figure.savefig(run.path / "figure.png", dpi=120)
     return result
+
+
+def _check_examples(plan: StudyPlan, fewest: int) -> None:
+    """Raise UnsupportedError where an arm trains on fewer examples than the provider takes."""
+    counts = {arm: len(job.training_set.examples) for job in plan.jobs for arm in job.arms}
+    few = [
+        f"arm {arm!r} trains on {count} examples; this provider takes {fewest} or more: use more "
+        "items"
+        for arm, count in counts.items()
+        if count < fewest
+    ]
+    if few:
+        raise UnsupportedError(few)
 
 
 def _check_readable(plan: StudyPlan, reader: Reader) -> None:

@@ -51,7 +51,11 @@ class History:
     """What a journal says happened."""
 
     intents: set[str] = attrs.field(factory=set)
-    """Keys of the jobs that were about to be submitted."""
+    """Keys of the jobs that were about to be submitted, and not refused."""
+    submissions: dict[str, int] = attrs.field(factory=dict)
+    """How often the job of each key was about to be submitted."""
+    adopted: set[str] = attrs.field(factory=set)
+    """Keys whose jobs were made elsewhere: how they were trained is somebody's word."""
     jobs: dict[str, Job] = attrs.field(factory=dict)
     """The last known state of each submitted job, by key."""
     seen: dict[str, dict[str, Observation]] = attrs.field(factory=dict)
@@ -63,13 +67,28 @@ class History:
         """Take one record into account. Doing so twice changes nothing."""
         match record["kind"]:
             case "intent":
-                self.intents.add(checks.text(record["key"], "key"))
+                self._add_intent(checks.text(record["key"], "key"), record.get("number", 1))
+            case "withdrawn":
+                self.intents.discard(checks.text(record["key"], "key"))
+            case "adopted":
+                self.adopted.add(checks.text(record["key"], "key"))
             case "job":
                 self._add_job(read_job(record))
             case "observation":
                 self._add_observation(*read_observation(record))
             case kind:
-                raise ValueError(f"kind is {kind!r}; it must be intent, job or observation")
+                raise ValueError(
+                    f"kind is {kind!r}; it must be intent, withdrawn, adopted, job or observation"
+                )
+
+    def word(self, key: str) -> str:
+        """Names the last submission of a key: a person's word about it is not about the next."""
+        number = self.submissions.get(key, 0)
+        return key if number <= 1 else f"{key}:{number}"
+
+    def _add_intent(self, key: str, number: int) -> None:
+        self.intents.add(key)
+        self.submissions[key] = max(number, self.submissions.get(key, 0))
 
     def _add_job(self, job: Job) -> None:
         known = self.jobs.setdefault(job.key, job)
@@ -104,7 +123,17 @@ class Journal:
 
     def intent(self, key: str) -> None:
         """Record that a job is about to be submitted."""
-        self._append([{"kind": "intent", "key": key}])
+        number = self.history.submissions.get(key, 0) + 1
+        again = {"number": number} if number > 1 else {}
+        self._append([{"kind": "intent", "key": key, **again}])
+
+    def adopted(self, job: Job) -> None:
+        """Record a job that was made elsewhere."""
+        self._append([{"kind": "adopted", "key": job.key}, job_record(job)])
+
+    def withdrawn(self, key: str) -> None:
+        """Record that a job was not submitted after all: the provider did not accept it."""
+        self._append([{"kind": "withdrawn", "key": key}])
 
     def job(self, job: Job) -> None:
         """Record a job's id and state."""

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from condrule.arms import Probe
 from condrule.backends import checks
-from condrule.backends.base import Query
+from condrule.backends.base import Job, Query
 from condrule.backends.checked import named
-from condrule.errors import RunError
+from condrule.errors import BackendError, RunError
 from condrule.journal import History
 from condrule.plan import PlannedJob, StudyPlan
 from condrule.scorers.base import Seen
 
-__all__ = ["Key", "check_fits", "drop_misfits", "missing", "unasked"]
+__all__ = ["Key", "check_fits", "check_model", "drop_misfits", "missing", "unasked"]
 
 Key = Callable[[PlannedJob], str]
 """The key under which a fine-tune is on record."""
@@ -68,6 +68,24 @@ def check_fits(plan: StudyPlan, history: History, key: Key) -> None:
         raise RunError(
             f"the journal's answer of model {model} to {named(query)}, query {query.id}, {reason}. "
             "Restore the journal from a copy, or run the study elsewhere."
+        )
+
+
+def check_model(plan: StudyPlan, history: History, job: Job) -> None:
+    """Raise BackendError where a fine-tune shares its job or its model with another, or is a base
+    model: it would count as two and be one."""
+    for other in history.jobs.values():
+        if other.key != job.key and (
+            other.id == job.id or (job.model is not None and other.model == job.model)
+        ):
+            raise BackendError(
+                f"fine-tune {job.key} has job {job.id!r} and model {job.model!r}, which is that of "
+                f"fine-tune {other.key}; each has one of its own"
+            )
+    if job.model is not None and job.model in plan.bases.values():
+        raise BackendError(
+            f"fine-tune {job.key} has model {job.model!r}, which is that of a base model; each has "
+            "one of its own"
         )
 
 

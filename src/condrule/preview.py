@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from condrule.backends.checked import CheckedBackend
+from condrule.errors import CondruleError
 from condrule.items import Excluded
 from condrule.report import table
 
 if TYPE_CHECKING:
+    from condrule.backends.base import FinetuneSpec
     from condrule.experiment import ConditionalRuleExperiment
     from condrule.plan import StudyPlan
 
@@ -32,6 +35,15 @@ def preview(
     yield ""
     yield from _criterion(plan)
     yield from (f"Note: {note}" for note in plan.notes)
+    yield from _provider(experiment)
+
+
+def _provider(experiment: ConditionalRuleExperiment) -> Iterator[str]:
+    """What the provider says today; that it can't be asked is no reason not to plan."""
+    try:
+        yield from (f"Warning: {one}" for one in CheckedBackend(experiment.backend).warnings())
+    except CondruleError as error:
+        yield f"NOT READY TO RUN: {error}"
 
 
 def _items(plan: StudyPlan, every_exclusion: bool) -> Iterator[str]:
@@ -82,14 +94,26 @@ def _training(experiment: ConditionalRuleExperiment, plan: StudyPlan) -> Iterato
     spec = experiment.spec
     yield (
         f"Fine-tunes: {len(plan.jobs)}; {spec.epochs} epochs, learning rate "
-        f"{spec.learning_rate}, batch size {spec.batch_size}, loss on "
+        f"{_rate(spec)}, batch size {spec.batch_size}, loss on "
         f"{spec.train_on.replace('_', ' ')}"
     )
     rows = []
     for job in plan.jobs:
-        steps = math.ceil(len(job.training_set.examples) / spec.batch_size) * spec.epochs
-        rows.append([", ".join(job.arms), str(job.seed), job.base, str(steps)])
+        steps = _steps(spec, len(job.training_set.examples))
+        rows.append([", ".join(job.arms), str(job.seed), job.base, steps])
     yield from (f"  {line}" for line in table(["arms", "seed", "base model", "steps"], rows))
+
+
+def _rate(spec: FinetuneSpec) -> str:
+    if spec.learning_rate_multiplier is None:
+        return f"{spec.learning_rate}"
+    return f"{spec.learning_rate_multiplier} times the provider's"
+
+
+def _steps(spec: FinetuneSpec, examples: int) -> str:
+    if isinstance(spec.batch_size, str):
+        return "by the provider"
+    return str(math.ceil(examples / spec.batch_size) * spec.epochs)
 
 
 def _asking(plan: StudyPlan) -> Iterator[str]:

@@ -6,13 +6,25 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Progress", "Watcher", "quiet", "terminal"]
+__all__ = ["Progress", "Watcher", "elapsed", "quiet", "terminal"]
 
 
 class Progress(Protocol):
     """Told how far a piece of work is."""
 
     def __call__(self, done: float, total: float, note: str = "") -> None: ...
+
+
+def elapsed(seconds: float) -> str:
+    """A duration as people say it.
+
+    >>> elapsed(42), elapsed(125), elapsed(7380)
+    ('42 s', '2 min', '2 h 3 min')
+    """
+    minutes = int(max(0.0, seconds) // 60)
+    if minutes < 1:
+        return f"{max(0.0, seconds):.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 class Watcher(Protocol):

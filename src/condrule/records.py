@@ -16,12 +16,13 @@ __all__ = ["job_record", "observation_record", "read_job", "read_observation"]
 
 def job_record(job: Job) -> dict[str, Any]:
     """A job as plain data."""
-    return {"kind": "job", **attrs.asdict(job), "state": job.state.value}
+    return {"kind": "job", **attrs.asdict(job, filter=_compared), "state": job.state.value}
 
 
 def observation_record(model: str, observation: Observation) -> dict[str, Any]:
     """What a model answered as plain data, without what it did not."""
-    data = {k: v for k, v in attrs.asdict(observation).items() if v is not None}
+    data = attrs.asdict(observation, filter=_compared)
+    data = {k: v for k, v in data.items() if v is not None}
     if observation.logprobs is not None:
         data["logprobs"] = [_number(p) for p in observation.logprobs]
     if observation.top is not None:
@@ -32,9 +33,15 @@ def observation_record(model: str, observation: Observation) -> dict[str, Any]:
     return {"kind": "observation", "model": model, **data}
 
 
+def _compared(field: attrs.Attribute[Any], value: Any) -> bool:
+    """What a provider said in its own words is kept elsewhere."""
+    return bool(field.eq)
+
+
 def read_job(record: Mapping[str, Any]) -> Job:
     """The job of a record. Raises ValueError, KeyError or TypeError where it is none."""
-    fields = {field.name: record[field.name] for field in attrs.fields(Job)}
+    record = {"submitted": None, **record}  # which journals before this version lack
+    fields = {field.name: record[field.name] for field in attrs.fields(Job) if field.eq}
     job = Job(**{**fields, "state": JobState(record["state"])})
     return checks.job(job, checks.text(job.key, "key"))
 

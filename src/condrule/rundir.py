@@ -7,6 +7,7 @@
     training/ARM.jsonl what each arm trains on, as chat messages
     probes.jsonl       what the models are asked
     journal.jsonl      what was submitted and what came back
+    responses/         the same in the provider's own words: compressed JSON lines
     models/            fine-tuned models, where the backend makes them here
     adjudications.jsonl  judgements that stand beside the verdict, as they were passed
     evidence.csv, result.json, report.txt, figure.png
@@ -60,6 +61,11 @@ class RunDirectory:
     def journal(self) -> Path:
         """Where the journal is."""
         return self.path / "journal.jsonl"
+
+    @property
+    def responses(self) -> Path:
+        """Where the provider's own words are kept."""
+        return self.path / "responses"
 
     @property
     def models(self) -> Path:
@@ -125,6 +131,10 @@ class RunDirectory:
         """Write one of the files that follow from the rest; replacing it is atomic."""
         with self._writing():
             _write(self.path / name, text)
+
+    def described_backend(self) -> dict[str, Any]:
+        """The backend of the frozen study, as plain data."""
+        return dict(_load_yaml(self.path / "study.yaml")["backend"])
 
     def load(self, scorer: Scorer | None = None) -> StudyPlan:
         """The frozen study. Needs no backend, and no template of the user's own.

@@ -16,6 +16,7 @@ from condrule.backends.base import Job
 from condrule.contrasts import differences
 from condrule.errors import RunError
 from condrule.plots import PlotRow
+from condrule.records import job_record
 from condrule.statistics import ESTIMANDS, Bounds, largest_share, share_above
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _state(result: Result) -> str:
 
 def job_rows(jobs: Iterable[Job]) -> list[dict[str, Any]]:
     """Fine-tunes as plain data."""
-    return [{**attrs.asdict(job), "state": job.state.value} for job in jobs]
+    return [{k: v for k, v in job_record(job).items() if k != "kind"} for job in jobs]
 
 
 def _asked(result: Result) -> Iterator[tuple[str, Model, int | None, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
@@ -17,7 +17,13 @@ import attrs
 
 from condrule.arms import Prompt, TrainingSet, digest
 from condrule.convert import texts
-from condrule.errors import ConfigError, Problem, TrainingError, did_you_mean
+from condrule.errors import (
+    ConfigError,
+    Problem,
+    TrainingError,
+    UnsupportedError,
+    did_you_mean,
+)
 from condrule.items import Reader
 from condrule.progress import Progress
 
@@ -48,10 +54,19 @@ class FinetuneSpec:
     """How a model is fine-tuned. Raises ConfigError, with every problem, where values are out of
     range."""
 
+    learning_rate_multiplier: float | None = attrs.field(default=None, kw_only=True)
+    """Multiplies the provider's own learning rate and stands in for ``learning_rate``: for
+    providers that take no absolute one."""
     epochs: int = 20
-    learning_rate: float | Literal["auto"] = 1e-3
-    """Absolute peak learning rate, or ``auto``: the backend's own default. 0 trains nothing."""
-    batch_size: int = 16
+    learning_rate: float | Literal["auto"] = attrs.field(
+        default=attrs.Factory(
+            lambda self: 1e-3 if self.learning_rate_multiplier is None else "auto", takes_self=True
+        )
+    )
+    """Absolute peak learning rate, or ``auto``: the backend's own default. 0 trains nothing. Where
+    it is not given it is 0.001, or ``auto`` with a multiplier."""
+    batch_size: int | Literal["auto"] = 16
+    """Examples a step, or ``auto``: the provider's choice."""
     train_on: TrainOn = "completions"
     """Whether the loss is taken on the completions alone or on the prompts too."""
     seed: int = 0
@@ -63,15 +78,18 @@ class FinetuneSpec:
             raise ConfigError(problems, "finetune")
 
     def _problems(self) -> Iterator[Problem]:
-        for key in ("epochs", "batch_size"):
+        for key, word in (("epochs", None), ("batch_size", "auto")):
             value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                yield Problem(key, f"is {value!r}; it must be a whole number, 1 or more")
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if not whole and (word is None or value != word):
+                allowed = "a whole number, 1 or more" + (f", or '{word}'" if word else "")
+                yield Problem(key, f"is {value!r}; it must be {allowed}")
         rate = self.learning_rate
         if rate != "auto" and not (isinstance(rate, (int, float)) and 0 <= rate < float("inf")):
             yield Problem(
                 "learning_rate", f"is {rate!r}; it must be a number, 0 or more, or 'auto'"
             )
+        yield from self._multiplier_problems()
         if self.train_on not in get_args(TrainOn):
             yield Problem(
                 "train_on",
@@ -79,6 +97,15 @@ class FinetuneSpec:
                 f"{' or '.join(get_args(TrainOn))}."
                 + did_you_mean(self.train_on, get_args(TrainOn)),
             )
+
+    def _multiplier_problems(self) -> Iterator[Problem]:
+        key, value = "learning_rate_multiplier", self.learning_rate_multiplier
+        if value is None:
+            return
+        if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
+            yield Problem(key, f"is {value!r}; it must be a number above 0")
+        if self.learning_rate != "auto":
+            yield Problem(key, "goes without learning_rate, which it stands in for; keep one")
 
 
 class JobState(Enum):
@@ -110,6 +137,10 @@ class Job:
     """The provider's own status, or the reason of a failure."""
     seconds: float | None = None
     """How long the training took, where the backend knows."""
+    submitted: float | None = None
+    """When it was submitted, in Unix seconds, where the provider says so."""
+    raw: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
+    """The provider's own words, as plain data without any key; kept with the run."""
 
 
 class Query(ABC):
@@ -207,6 +238,8 @@ class Observation:
     """Why the provider did not answer; the probability is then unknown, never 0."""
     top: tuple[Token, ...] | None = None
     """The list of a `TopLogprobs`, as long as it came, the most probable first."""
+    raw: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
+    """The provider's own words, as plain data without any key; kept with the run."""
 
 
 @attrs.frozen
@@ -222,6 +255,9 @@ class Capabilities:
     """The largest logit bias, in nats, that draws can be made under; 0: none."""
     encoding: str = ""
     """The name of the models' encoding where it is known: see `condrule.encodings`."""
+    certain: bool = True
+    """False where this is what may be hoped for: each model's own limits are found out as it is
+    asked, and what it can't do it refuses."""
 
 
 @runtime_checkable
@@ -247,13 +283,19 @@ class FinetuneBackend(ABC):
     """Trains models, and finds them again. One subclass per provider.
 
     Contract of ``submit``: the caller has recorded its intent before and records the id after.
-    When either is missing after a crash, the caller asks ``find(key)`` before it submits again.
+    When either is missing after a crash, the caller asks ``find(key)`` before it submits again;
+    where ``settle_seconds`` is given it looks again and again for so long, and then asks a person.
     """
 
     computes_here: bool = False
     """True where ``submit`` itself trains, so that it returns an ended job."""
     poll_seconds: float = 10.0
     """How long to wait between two polls of the jobs that run."""
+    settle_seconds: float | None = None
+    """How long a job is looked for whose submission got no answer, before a person is asked; None:
+    ``find`` is sure, and what it does not find is not there."""
+    fewest_examples: int = 1
+    """Fine-tunes on fewer examples are not accepted."""
     imports: tuple[str, ...] = ()
     """Modules of other packages that it imports where it uses them."""
     extra: str = ""
@@ -270,7 +312,13 @@ class FinetuneBackend(ABC):
 
     @abstractmethod
     def submit(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> Job:
-        """Start a fine-tune of ``base_model(spec.seed)``."""
+        """Start a fine-tune of ``base_model(spec.seed)``.
+
+        Raises:
+            TrainingError: it ended without a model, and would again.
+            NotSubmittedError: there is no job, for sure; it may be submitted again.
+            LostAnswerError: no answer came; there may be a job.
+        """
 
     @abstractmethod
     def find(self, key: str) -> Job | None:
@@ -280,8 +328,26 @@ class FinetuneBackend(ABC):
     def model(self, name: str) -> LanguageModel:
         """The model of this name: a base model's, or an ended job's ``model``."""
 
+    def prepare(  # noqa: B027 - most backends have nothing to do here
+        self, training_set: TrainingSet, spec: FinetuneSpec, key: str
+    ) -> None:
+        """What ``submit`` needs at the provider and costs nothing, such as an uploaded file. Done
+        before the intent is recorded; doing it twice does no harm."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the provider says today that matters before spending, one sentence each: a model
+        that will be shut down. Asked over the network; raises CondruleError where training can't
+        begin."""
+        return ()
+
+    def adopt(self, id: str, key: str) -> Job:
+        """A job that was submitted elsewhere, by its id, as the one of a key. Raises
+        UnsupportedError where the backend can't."""
+        raise UnsupportedError([f"{type(self).__name__} can't take on jobs submitted elsewhere"])
+
     def poll(self, job: Job) -> Job:
-        """The job as it stands now."""
+        """The job as it stands now. Raises UnreachableError where the provider can't be reached,
+        after which it may be asked again."""
         return self.find(job.key) or job
 
     def cancel(self, job: Job) -> Job:

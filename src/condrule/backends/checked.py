@@ -83,13 +83,7 @@ class CheckedBackend:
     @property
     def poll_seconds(self) -> float:
         """How long to wait between two polls."""
-        with self._answering("poll_seconds"):
-            found = self.inner.poll_seconds
-            if not isinstance(found, (int, float)) or not 0 <= found < math.inf:
-                raise checks.WrongError(
-                    f"is {checks.shown(found)}; it must be a number of seconds, 0 or more"
-                )
-        return found
+        return self._seconds("poll_seconds")
 
     def base_model(self, seed: int) -> str:
         """The name of the model that is fine-tuned for a seed."""
@@ -132,6 +126,47 @@ class CheckedBackend:
         with self._answering("progress"):
             return self._same(self.inner.with_progress(progress))
 
+    @property
+    def fewest_examples(self) -> int:
+        """Fine-tunes on fewer examples are not accepted."""
+        with self._answering("fewest_examples"):
+            found = self.inner.fewest_examples
+            if not isinstance(found, int) or found < 1:
+                raise checks.WrongError(
+                    f"is {checks.shown(found)}; it must be a whole number, 1 or more"
+                )
+        return found
+
+    @property
+    def settle_seconds(self) -> float | None:
+        """How long a job is looked for before a person is asked; None: ``find`` is sure."""
+        with self._answering("settle_seconds"):
+            sure = self.inner.settle_seconds is None
+        return None if sure else self._seconds("settle_seconds")
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the provider says today that matters before spending."""
+        with self._answering("warnings"):
+            found: tuple[str, ...] = checks.texts(self.inner.warnings(), "the list")
+        return found
+
+    def prepare(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> None:
+        """What a submission needs at the provider."""
+        with self._answering(f"preparation of fine-tune {key}"):
+            self.inner.prepare(training_set, spec, key)
+
+    def adopt(self, id: str, key: str) -> Job:
+        """A job that was submitted elsewhere."""
+        with self._answering(f"look for job {id}"):
+            found: Job = checks.job(self.inner.adopt(id, key), key)
+        return found
+
+    def cancel(self, job: Job) -> Job:
+        """Stop a job."""
+        with self._answering(f"cancelling fine-tune {job.key}"):
+            found: Job = checks.job(self.inner.cancel(job), job.key)
+        return found
+
     def submit(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> Job:
         """Start a fine-tune."""
         with self._answering(f"submission of fine-tune {key}"):
@@ -155,6 +190,15 @@ class CheckedBackend:
         """The model of this name."""
         with self._answering(f"model {name}"):
             return CheckedModel(self.inner, name, self.inner.model(name))
+
+    def _seconds(self, name: str) -> float:
+        with self._answering(name):
+            found = getattr(self.inner, name)
+            if not isinstance(found, (int, float)) or not 0 <= found < math.inf:
+                raise checks.WrongError(
+                    f"is {checks.shown(found)}; it must be a number of seconds, 0 or more"
+                )
+        return float(found)
 
     def _same(self, found: object) -> CheckedBackend:
         if not isinstance(found, FinetuneBackend):

@@ -6,8 +6,9 @@ allowed. The same checks are made of what a journal holds.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -75,7 +76,9 @@ def observation(value: Any) -> Observation:
         raise WrongError(f"holds {found}; it must hold one of {', '.join(ANSWERS)}")
     (name,) = given
     return Observation(
-        text(value.query, "the query's id"), **{name: _ANSWERS[name](getattr(value, name), name)}
+        text(value.query, "the query's id"),
+        **{name: _ANSWERS[name](getattr(value, name), name)},
+        raw=_raw(value.raw),
     )
 
 
@@ -121,6 +124,8 @@ def job(value: Any, key: str) -> Job:
         None if value.model is None else text(value.model, "model"),
         text(value.detail, "detail", empty=True),
         None if value.seconds is None else _amount(value.seconds, "seconds"),
+        None if value.submitted is None else _amount(value.submitted, "submitted"),
+        _raw(value.raw),
     )
 
 
@@ -128,7 +133,7 @@ def capabilities(value: Any) -> Capabilities:
     """Capabilities of the right types."""
     if not isinstance(value, Capabilities):
         raise WrongError(f"is {shown(value)}; it must be Capabilities")
-    for name in ("continuations", "draws"):
+    for name in ("continuations", "draws", "certain"):
         if not isinstance(getattr(value, name), bool):
             raise WrongError(f"{name} is {shown(getattr(value, name))}; it must be True or False")
     listed = value.top_logprobs
@@ -136,6 +141,19 @@ def capabilities(value: Any) -> Capabilities:
         raise WrongError(f"top_logprobs is {shown(listed)}; it must be a whole number, 0 or more")
     encoding = text(value.encoding, "encoding", empty=True)
     return attrs.evolve(value, bias=_amount(value.bias, "bias"), encoding=encoding)
+
+
+def _raw(value: Any) -> Any:
+    """A provider's own words: plain data, or nothing."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, Mapping):
+            json.dumps(value, ensure_ascii=False).encode()
+            return value
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise WrongError(f"raw is {shown(value)}; it must be a mapping that JSON can hold")
 
 
 def _several(value: Any, what: str) -> Iterable[Any]:

@@ -25,6 +25,7 @@ from condrule.arms import Arm
 from condrule.backends.base import FinetuneBackend, FinetuneSpec
 from condrule.bet import ARMS
 from condrule.bundled import first_names
+from condrule.config.sections import ALLOWED, SECTIONS
 from condrule.config.strict import is_literal, is_union
 from condrule.config.structure import (
     CRITERIA,
@@ -85,6 +86,7 @@ _MORE: Mapping[type, Mapping[str, Schema]] = {
         "epochs": {"minimum": 1},
         "batch_size": {"minimum": 1},
         "learning_rate": {"minimum": 0},
+        "learning_rate_multiplier": {"exclusiveMinimum": 0},
     },
     AutoScorer: {"methods": {"minItems": 1}},
     SamplingScorer: {"draws": {"minimum": 1}, "seed": {"minimum": 0}},
@@ -99,6 +101,14 @@ _MORE: Mapping[type, Mapping[str, Schema]] = {
 """What a class checks of single keys; an entry with a type or choices says all of a key."""
 
 _TOGETHER: Mapping[type, Schema] = {
+    FinetuneSpec: {
+        "if": {
+            "required": ["learning_rate_multiplier"],
+            "properties": {"learning_rate_multiplier": {"not": {"type": "null"}}},
+        },
+        "then": {"properties": {"learning_rate": {"const": "auto"}}},
+        "else": {},
+    },
     Clause: {
         "if": {"properties": {"quantity": {"const": "ratio"}}},
         "then": {"required": ["against"], "properties": {"against": {"type": "string"}}},
@@ -118,10 +128,23 @@ _TOGETHER: Mapping[type, Schema] = {
 def study_schema() -> Schema:
     """The schema, as plain data. Plugins that can't be had are left out: they are refused."""
     maker = _Maker()
+    study = maker.object(ConditionalRuleExperiment)
+    section = {
+        "type": "object",
+        "properties": {key: study["properties"][key] for key in ALLOWED},
+        "required": ["backend"],
+        "additionalProperties": False,
+    }
+    study["properties"][SECTIONS] = {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": section,
+        "description": "What differs on other backends, by a name for each: see --backend.",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A study of condrule",
-        **maker.object(ConditionalRuleExperiment),
+        **study,
         "$defs": maker.defs,
     }
 
@@ -219,7 +242,7 @@ class _Maker:
     def object(self, kind: type) -> Schema:
         """A mapping with the keys of a class and no others."""
         fields, keys = attrs.fields_dict(kind), keys_of(kind)
-        hints, said, more = _hints(kind), _docstrings(kind), _MORE.get(kind, {})
+        hints, said, more = _hints(kind), _docstrings(kind), _inherited(_MORE, kind)
         needed = [name for name in keys if fields[name].default is attrs.NOTHING]
         return {
             "type": "object",
@@ -233,8 +256,13 @@ class _Maker:
             },
             "required": [keys[name] for name in needed],
             "additionalProperties": False,
-            **_TOGETHER.get(kind, {}),
+            **_inherited(_TOGETHER, kind),
         }
+
+
+def _inherited(table: Mapping[type, Any], kind: type) -> Any:
+    """The entry of a class or of the closest one that it is made from."""
+    return next((table[part] for part in kind.__mro__ if part in table), {})
 
 
 def _hints(kind: type) -> dict[str, Any]:

@@ -42,7 +42,14 @@ from condrule.config.strict import (
     union,
 )
 from condrule.criteria import Criterion, Gate
-from condrule.errors import CondruleError, ConfigError, PluginError, Problem, did_you_mean
+from condrule.errors import (
+    CondruleError,
+    ConfigError,
+    PluginError,
+    Problem,
+    RunError,
+    did_you_mean,
+)
 from condrule.experiment import ConditionalRuleExperiment
 from condrule.items import ItemSet, read_items
 from condrule.scorers import Scorer
@@ -57,6 +64,7 @@ __all__ = [
     "arm_keys",
     "flatten",
     "keys_of",
+    "restored_backend",
     "structure_study",
     "structured",
 ]
@@ -107,6 +115,31 @@ def structured(
         return converter.structure(data, kind), []
     except (Wrong, ClassValidationError) as error:
         return None, list(dict.fromkeys(flatten(error, ())))
+
+
+def restored_backend(described: Mapping[str, Any]) -> FinetuneBackend:
+    """The backend of a frozen study (see `condrule.describe`). Raises RunError where it can't be
+    had, as one made of objects of your own can't."""
+    try:
+        kind = plugins.find_class("backends", described["kind"])
+        converter = _converter(Path())
+        made: FinetuneBackend = converter.structure(_as_written(kind, described), kind)
+    except (PluginError, ClassValidationError, Wrong, CondruleError, KeyError) as error:
+        raise RunError(
+            f"the run's backend can't be made again from study.yaml: {error}. Use condrule from "
+            "Python, with the backend that the run was made with."
+        ) from error
+    return made
+
+
+def _as_written(kind: type, described: Mapping[str, Any]) -> dict[str, Any]:
+    """A described object with the keys of a study file; parts that are objects too."""
+    keys = keys_of(kind)
+    return {
+        keys[name]: _without(value, "kind") if isinstance(value, dict) else value
+        for name, value in described.items()
+        if name in keys
+    }
 
 
 def flatten(error: BaseException, path: document.Path) -> Iterator[tuple[document.Path, str]]:

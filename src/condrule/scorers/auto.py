@@ -76,7 +76,7 @@ class AutoScorer(Scorer):
             for method, scorer in zip(self.methods, self._scorers, strict=True)
             if not scorer.limits(capabilities)
         ]
-        if "exact" in possible:
+        if "exact" in possible and capabilities.certain:
             possible = ["exact"]
         k = min(self.k, capabilities.top_logprobs or self.k)
         encoding = reported(capabilities) or self.encoding

@@ -103,6 +103,14 @@ class LocalBackend(FinetuneBackend):
             loaded = models.load(models.locate(name, self.store), self.device)
         return LocalModel(name, loaded, self.batch_tokens, self.threads)
 
+    def limits(self, spec: FinetuneSpec) -> tuple[str, ...]:
+        if spec.learning_rate_multiplier is None:
+            return ()
+        return (
+            "LocalBackend has no learning rate of its own that finetune.learning_rate_multiplier "
+            "could multiply; give finetune.learning_rate",
+        )
+
     def reader(self, seeds: Iterable[int]) -> Reader | None:
         return reading.reader([self.base_model(seed) for seed in seeds])
 

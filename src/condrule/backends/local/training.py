@@ -84,7 +84,8 @@ def train(
         return []
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
     order = torch.Generator().manual_seed(spec.seed)
-    steps = math.ceil(len(examples) / spec.batch_size) * spec.epochs
+    size = 16 if spec.batch_size == "auto" else spec.batch_size
+    steps = math.ceil(len(examples) / size) * spec.epochs
     losses = []
     devices = [loaded.device] if loaded.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -93,11 +94,11 @@ def train(
         for epoch in range(spec.epochs):
             shuffled = torch.randperm(len(examples), generator=order).tolist()
             total, tokens = 0.0, 0
-            for start in range(0, len(shuffled), spec.batch_size):
-                batch = [examples[i] for i in shuffled[start : start + spec.batch_size]]
+            for start in range(0, len(shuffled), size):
+                batch = [examples[i] for i in shuffled[start : start + size]]
                 loss, count = _step(loaded, optimizer, batch, pad)
                 total, tokens = total + loss * count, tokens + count
-                done = epoch * (steps // spec.epochs) + start // spec.batch_size + 1
+                done = epoch * (steps // spec.epochs) + start // size + 1
                 progress(done, steps, f"epoch {epoch + 1}, loss {loss:.3g}")
             losses.append(total / tokens)
             if not math.isfinite(losses[-1]):

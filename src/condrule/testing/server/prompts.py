@@ -36,11 +36,12 @@ def rendered(contents: Iterable[str]) -> str:
 
 
 def prompts_of(study: ConditionalRuleExperiment) -> tuple[Prompt, ...]:
-    """Every prompt that a study trains or asks, whatever its backend."""
-    trained = (e.prompt for arm in study.arms for e in arm.training_set(study.items).examples)
-    asked = (probe.prompt for arm in study.arms for probe in arm.probes(study.items))
+    """Every prompt that a study trains or asks. Of its backend only what it can read matters."""
+    items = study.used_items()
+    trained = (e.prompt for arm in study.arms for e in arm.training_set(items).examples)
+    asked = (probe.prompt for arm in study.arms for probe in arm.probes(items))
     gates = study.criterion.gates if study.criterion else ()
-    gated = (probe.prompt for gate in gates for probe in gate_probes(gate, study.items))
+    gated = (probe.prompt for gate in gates for probe in gate_probes(gate, items))
     return (*trained, *asked, *gated)
 
 
