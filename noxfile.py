@@ -54,6 +54,22 @@ def kill(session: nox.Session) -> None:
 
 
 @nox.session
+def crashes(session: nox.Session) -> None:
+    """Studies at the rehearsal server, killed with SIGKILL at random moments and resumed."""
+    install(session, ".[all,test]")
+    session.run("pytest", "-m", "crashes", "--durations=0", *session.posargs)
+
+
+@nox.session
+def vendor(session: nox.Session) -> None:
+    """A few requests to the real provider, which cost money: with a key and a budget only."""
+    install(session, ".[all,test]")
+    for name in STRAY:
+        session.env.pop(name, None)  # the key is what it is about
+    session.run("pytest", "-m", "vendor", "tests/openai_api/test_vendor.py", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Ten thousand cases each of study files, item files, journals and provider answers."""
     install(session, ".[all,test]")

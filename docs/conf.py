@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     ),
     (
         "py:.*",
-        r"(Any|Axes|Callable|DataFrame|Iterable|Iterator|Literal|Mapping|NDArray|Path|Self|Sequence"
+        r"(Any|Axes|Method|Callable|DataFrame|Iterable|Iterator|Literal|Mapping|NDArray|Path|Self|Sequence"
         r"|ValueError|RuntimeError|ImportError|Exception|None|bool|bytes|dict|float|float64|int|intp"
         r"|list|object|set|str|tuple)",
     ),

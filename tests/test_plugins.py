@@ -218,5 +218,5 @@ def test_the_command_lists_them(install: Install, capsys: pytest.CaptureFixture[
     assert "answers probabilities of whole texts" in shown
     assert 0 == run(["backends", "--json"])
     found = json.loads(capsys.readouterr().out)["backends"]
-    assert ["local", "memory", "broken"] == [entry["kind"] for entry in found]
+    assert ["local", "memory", "openai", "azure", "broken"] == [entry["kind"] for entry in found]
     assert {"default": 0.5} == found[1]["keys"]["prior_conditional"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from condrule.adjudications import Adjudication, adjudicate
     from condrule.arms import Arm, Example, Probe, Prompt, TrainingSet
+    from condrule.attending import adopt, cancel
     from condrule.backends.base import (
         Capabilities,
         Continuations,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
     from condrule.backends.local import LocalBackend
     from condrule.backends.memory import Faults, InMemoryBackend, Limits, Prices
+    from condrule.backends.openai import AzureOpenAIBackend, OpenAIBackend
     from condrule.bet import (
         INSTRUCTIONS_FIRST,
         KAAREL_BET,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from condrule.scorers import (
         AutoScorer,
         ExactScorer,
+        OpenAIScorer,
         SamplingScorer,
         Scorer,
         TopLogprobsScorer,
@@ -66,6 +69,7 @@ __all__ = [
     "Adjudication",
     "Arm",
     "AutoScorer",
+    "AzureOpenAIBackend",
     "BackendError",
     "Bounded",
     "Capabilities",
@@ -96,6 +100,8 @@ __all__ = [
     "LocalBackend",
     "Message",
     "Observation",
+    "OpenAIBackend",
+    "OpenAIScorer",
     "Outcome",
     "Prices",
     "Probe",
@@ -115,8 +121,10 @@ __all__ = [
     "TrainingSet",
     "Verdict",
     "adjudicate",
+    "adopt",
     "analyse",
     "analyse_frame",
+    "cancel",
     "clause_order_arm",
     "conditional_arm",
     "control_arm",
@@ -137,6 +145,7 @@ __all__ = [
 _HOMES = {
     "condrule.adjudications": ("Adjudication", "adjudicate"),
     "condrule.arms": ("Arm", "Example", "Probe", "Prompt", "TrainingSet"),
+    "condrule.attending": ("adopt", "cancel"),
     "condrule.backends.base": (
         "Capabilities",
         "Continuations",
@@ -152,6 +161,7 @@ _HOMES = {
     ),
     "condrule.backends.local": ("LocalBackend",),
     "condrule.backends.memory": ("Faults", "InMemoryBackend", "Limits", "Prices"),
+    "condrule.backends.openai": ("AzureOpenAIBackend", "OpenAIBackend"),
     "condrule.bet": (
         "INSTRUCTIONS_FIRST",
         "KAAREL_BET",
@@ -184,6 +194,7 @@ _HOMES = {
     "condrule.scorers": (
         "AutoScorer",
         "ExactScorer",
+        "OpenAIScorer",
         "SamplingScorer",
         "Scorer",
         "TopLogprobsScorer",

@@ -25,11 +25,14 @@ OURS: dict[Group, dict[str, str]] = {
     "backends": {
         "local": "condrule.backends.local:LocalBackend",
         "memory": "condrule.backends.memory:InMemoryBackend",
+        "openai": "condrule.backends.openai:OpenAIBackend",
+        "azure": "condrule.backends.openai:AzureOpenAIBackend",
     },
     "scorers": {
         "auto": "condrule.scorers.auto:AutoScorer",
         "exact": "condrule.scorers.exact:ExactScorer",
         "top_logprobs": "condrule.scorers.top_logprobs:TopLogprobsScorer",
+        "openai": "condrule.scorers.openai:OpenAIScorer",
         "sampling": "condrule.scorers.sampling:SamplingScorer",
     },
     "templates": {

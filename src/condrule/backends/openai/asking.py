@@ -1,0 +1,226 @@
+"""Queries as requests, and responses as observations. Pure: nothing is sent here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from condrule.backends.base import Continuations, Draws, Observation, Query, Token, TopLogprobs
+from condrule.backends.openai.limits import Found
+
+__all__ = ["Malformed", "Request", "fewer", "observation", "requests"]
+
+CHAT, COMPLETIONS = "/chat/completions", "/completions"
+MARKER = -9999.0  # what the API prints for a logprob that it does not have
+
+
+class Malformed(ValueError):  # noqa: N818 - it says what a response is
+    """A response is not what the API promises."""
+
+
+@attrs.frozen
+class Request:
+    """One request, for a query or for a part of one."""
+
+    path: str
+    body: Mapping[str, Any]
+    draw: int = 0
+    """The index, among the query's draws, of its first; or of the text that it scores."""
+    scored: int = 0
+    """How many characters at the end of the prompt are scored."""
+
+
+def requests(query: Query, model: str, found: Found, template: str | None) -> list[Request] | str:
+    """The requests that answer a query, or why this model can't answer it.
+
+    Args:
+        query: what is asked.
+        model: of which model.
+        found: what is known of its limits.
+        template: how messages become a text, where texts are scored by completions.
+    """
+    match query:
+        case TopLogprobs():
+            return _list(query, model, found)
+        case Draws():
+            return _draws(query, model, found)
+        case Continuations():
+            return _scores(query, model, found, template)
+    return f"{type(query).__name__} is no query that this API knows"
+
+
+def _messages(query: Query) -> list[dict[str, str]]:
+    return [{"role": one.role, "content": one.content} for one in query.prompt.messages]
+
+
+def _list(query: TopLogprobs, model: str, found: Found) -> list[Request] | str:
+    if not found.top_logprobs:
+        return f"the model gives no logprobs ({found.why})"
+    body = {
+        "model": model,
+        "messages": _messages(query),
+        found.length: 1,
+        "temperature": 1.0,  # some servers print logprobs as the temperature leaves them
+        "logprobs": True,
+        "top_logprobs": min(query.k, found.top_logprobs),
+    }
+    return [Request(CHAT, body)]
+
+
+def _draws(query: Draws, model: str, found: Found) -> list[Request] | str:
+    if query.bias and not found.logit_bias:
+        return f"the model takes no logit bias ({found.why})"
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": _messages(query),
+        found.length: query.max_tokens,
+        "temperature": query.temperature,
+    }
+    if query.bias:
+        body["logit_bias"] = {str(token): bias for token, bias in query.bias}
+    starts = range(0, query.n, found.n)
+    sizes = [{"n": min(found.n, query.n - start)} for start in starts]
+    return [
+        Request(CHAT, body | size | _seed(query, start, found), start)
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+
+
+def _seed(query: Draws, start: int, found: Found) -> dict[str, int]:
+    """Each request has a seed of its own, so that none repeats another's draws."""
+    return {"seed": query.seed * 1024 + start} if found.seed else {}
+
+
+def _scores(
+    query: Continuations, model: str, found: Found, template: str | None
+) -> list[Request] | str:
+    if template is None:
+        return "how this server renders chat messages is not known; set backend.prompt_template"
+    if found.echo is False:
+        return f"the server scores no prompts ({found.why})"
+    if query.event == "equals":
+        return "completions don't tell the probability that a response ends"
+    prompt = rendered(query, template)
+    return [
+        Request(
+            COMPLETIONS,
+            {
+                "model": model,
+                "prompt": prompt + text,
+                "max_tokens": 0,
+                "echo": True,
+                "logprobs": 1,
+                "temperature": 1.0,
+            },
+            place,
+            len(text),
+        )
+        for place, text in enumerate(query.texts)
+    ]
+
+
+def rendered(query: Query, template: str) -> str:
+    r"""The prompt as one text: each message by the template, which ends where the answer begins."""
+    return "".join(
+        template.replace("{role}", one.role).replace("{content}", one.content)
+        for one in query.prompt.messages
+    )
+
+
+def observation(
+    query: Query, answers: Sequence[tuple[Request, Any]], raw: Mapping[str, Any]
+) -> Observation:
+    """What came back for a query. Raises Malformed where it is not what the API promises."""
+    try:
+        return attrs.evolve(_observation(query, answers), raw=raw)
+    except Malformed:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Malformed(f"{type(error).__name__}: {error}") from None
+
+
+def _observation(query: Query, answers: Sequence[tuple[Request, Any]]) -> Observation:
+    match query:
+        case TopLogprobs(k=k):
+            return _listed(query, answers[0][1], k)
+        case Continuations():
+            scored = tuple(_scored(request, body) for request, body in answers)
+            return Observation(query.id, logprobs=scored)
+    choices = [choice for _, body in answers for choice in _choices(body)]
+    if any(choice.get("finish_reason") == "content_filter" for choice in choices):
+        return Observation(query.id, refused="a response was stopped by the content filter")
+    wanted = sum(request.body["n"] for request, _ in answers)
+    if len(choices) != wanted:
+        raise Malformed(f"there are {len(choices)} choices, and {wanted} were asked for")
+    return Observation(query.id, texts=tuple(_said(choice) for choice in choices))
+
+
+def fewer(request: Request, body: Any) -> int | None:
+    """How many responses came of those that were asked for, where they were fewer: a server may
+    take no notice of n."""
+    choices = body.get("choices") if "n" in request.body else None
+    count = len(choices) if isinstance(choices, list) else 0
+    return count if 0 < count < request.body.get("n", 0) else None
+
+
+def _choices(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    choices: list[Mapping[str, Any]] = sorted(
+        body["choices"], key=lambda choice: choice.get("index") or 0
+    )
+    if not choices or [one.get("index") or 0 for one in choices] != [*range(len(choices))]:
+        raise Malformed("choices are not numbered from 0 on")
+    return choices
+
+
+def _said(choice: Mapping[str, Any]) -> str:
+    message = choice["message"]
+    if message.get("tool_calls"):
+        raise Malformed("a tool was called, and none was offered")
+    said = message.get("content") or message.get("refusal") or ""
+    if not isinstance(said, str):
+        raise Malformed(f"content is a {type(said).__name__}, not a text")
+    return said
+
+
+def _listed(query: Query, body: Mapping[str, Any], k: int) -> Observation:
+    choice = _choices(body)[0]
+    logprobs = choice.get("logprobs")
+    if not logprobs or not logprobs.get("content"):
+        if choice.get("finish_reason") == "content_filter":
+            return Observation(query.id, refused="stopped by the content filter")
+        return Observation(query.id, refused="the response came without logprobs")
+    tokens = [_token(entry) for entry in logprobs["content"][0]["top_logprobs"]]
+    if any(token.logprob > 0 for token in tokens):
+        return Observation(query.id, refused="the list holds probabilities above 1")
+    tokens.sort(key=lambda token: -token.logprob)
+    return Observation(query.id, top=tuple(tokens[:k]))
+
+
+def _token(entry: Mapping[str, Any]) -> Token:
+    spelled = entry.get("bytes")
+    return Token(str(entry["token"]), _number(entry["logprob"]), spelled)
+
+
+def _number(value: Any) -> float:
+    """A printed logprob; the marker where there is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return MARKER
+    return min(float(value), 0.0) if value < 0.01 else float(value)
+
+
+def _scored(request: Request, body: Mapping[str, Any]) -> float:
+    """The log-probability of the text behind the prompt; the marker where a token belongs to both,
+    so that it can't be told."""
+    (choice,) = _choices(body)
+    whole = request.body["prompt"]
+    logprobs, start = choice["logprobs"], len(whole) - request.scored
+    if not str(choice.get("text", whole)).startswith(whole):
+        return MARKER  # the prompt was not echoed
+    pairs = zip(logprobs["token_logprobs"], logprobs["text_offset"], strict=True)
+    found = [(place, _number(value)) for value, place in pairs if start <= place < len(whole)]
+    if not found or found[0][0] != start or any(value == MARKER for _, value in found):
+        return MARKER
+    return math.fsum(value for _, value in found)

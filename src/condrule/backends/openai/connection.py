@@ -1,0 +1,252 @@
+"""Requests over the SDK: the only place where something is sent.
+
+The SDK's own retries are switched off: it repeats a POST whose answer was lost, and retries an
+exhausted quota. What is safe to repeat is repeated here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from condrule.backends.openai.keys import Secret
+from condrule.errors import UnreachableError
+
+if TYPE_CHECKING:
+    import openai
+
+_OF_PROMPTS = (
+    "content_filter",
+    "content_policy_violation",
+    "context_length_exceeded",
+    "invalid_prompt",
+    "ResponsibleAIPolicyViolation",
+)
+"""Codes of refusals that are about a prompt."""
+
+__all__ = ["ATTEMPTS", "Connection", "RefusedError", "Reply", "Trouble"]
+
+ATTEMPTS = 8
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds
+LONGEST_WAIT = 120.0  # seconds that a provider may ask us to wait; longer is an error
+Method = Literal["get", "post", "delete"]
+
+
+@attrs.frozen
+class Reply:
+    """A response that is JSON."""
+
+    body: Any
+    request_id: str | None = None
+
+
+class Trouble(Exception):  # noqa: N818 - it is always turned into one of condrule's errors
+    """No usable answer came: asking again may help."""
+
+    def __init__(self, said: str, *, harmless: bool = False, wait: float | None = None) -> None:
+        super().__init__(said)
+        self.harmless = harmless
+        """Whether the request had no effect, for sure: it never arrived, or was turned away."""
+        self.wait = wait
+        """Seconds that the provider asks to wait."""
+
+
+class RefusedError(Exception):
+    """The provider answered that it will not. Asking again does not help."""
+
+    def __init__(self, status: int, error: Mapping[str, Any], request_id: str | None) -> None:
+        self.status = status
+        self.code = str(error.get("code") or error.get("type") or "")
+        self.param = str(error.get("param") or "")
+        self.said = str(error.get("message") or "no reason was given")
+        self.request_id = request_id
+        super().__init__(f"{self.said} (status {status}{f', {self.code}' if self.code else ''})")
+
+    @property
+    def of_prompt(self) -> bool:
+        """Whether this prompt is refused, and others need not be."""
+        about = self.param.partition("[")[0].partition(".")[0] in ("messages", "prompt")
+        return self.status in (400, 422) and (about or self.code in _OF_PROMPTS)
+
+
+@attrs.frozen
+class Connection:
+    """One client of the SDK, and how long it is tried."""
+
+    client: openai.AsyncOpenAI
+    secret: Secret
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    attempts: int = ATTEMPTS
+
+    async def send(self, method: Method, path: str, **what: Any) -> Reply:
+        """Send a request that does no harm when it is repeated.
+
+        Raises:
+            RefusedError: the provider will not.
+            UnreachableError: no usable answer came, however often it was asked.
+        """
+        try:
+            return await self._repeated(lambda: self._sent(method, path, **what))
+        except Trouble as trouble:
+            raise UnreachableError(str(trouble)) from None
+
+    async def once(self, method: Method, path: str, **what: Any) -> Reply:
+        """Send a request until it has had an effect or may have had one, and no further.
+
+        Raises:
+            RefusedError: the provider will not.
+            Trouble: no usable answer came; ``harmless`` says if the request had no effect.
+        """
+        return await self._repeated(lambda: self._sent(method, path, **what), only_harmless=True)
+
+    async def upload(self, name: str, content: bytes) -> Reply:
+        """Upload a training file; doing it twice makes two files and costs nothing."""
+        files = self.client.with_options(max_retries=0).files.with_raw_response
+        try:
+            return await self._repeated(
+                lambda: self._tried(files.create(file=(name, content), purpose="fine-tune"))
+            )
+        except Trouble as trouble:
+            raise UnreachableError(str(trouble)) from None
+
+    async def _repeated(
+        self, send: Callable[[], Awaitable[Reply]], *, only_harmless: bool = False
+    ) -> Reply:
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return await send()
+            except Trouble as trouble:
+                lasting = attempt == self.attempts or (trouble.wait or 0) > LONGEST_WAIT
+                if lasting or (only_harmless and not trouble.harmless):
+                    raise
+                wait = _delay(attempt) if trouble.wait is None else trouble.wait
+            await self.sleep(wait)
+        raise AssertionError("a try either succeeds, is repeated or raises")
+
+    async def _sent(
+        self,
+        method: Method,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        import httpx2
+
+        options: dict[str, Any] = {"max_retries": 0, **({"params": query} if query else {})}
+        how: dict[str, Any] = {"cast_to": httpx2.Response, "options": options}
+        if method == "post":
+            how["body"] = body
+        return await self._tried(getattr(self.client, method)(path, **how))
+
+    async def _tried(self, sent: Awaitable[Any]) -> Reply:
+        import httpx2
+        import openai
+
+        wrong: Exception
+        # The SDK's own errors hold the request with its key: ours are raised when those are gone.
+        try:
+            return self._reply(await sent)
+        except openai.APIStatusError as error:
+            wrong = self._status(error)
+        except openai.APITimeoutError:
+            wrong = Trouble(f"{self.host} did not answer in time")
+        except openai.APIConnectionError as error:
+            wrong = self._no_connection(error)
+        except httpx2.HTTPError as error:  # while the body was read
+            wrong = Trouble(f"the answer of {self.host} broke off: {self._said(error)}")
+        raise wrong
+
+    @property
+    def host(self) -> str:
+        """Where requests go."""
+        return self.client.base_url.netloc.decode()
+
+    def _reply(self, response: Any) -> Reply:
+        id = self._id(response.headers)
+        try:
+            body = self.secret.clean(json.loads(response.text))
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            said = self.secret.clean(response.text[:80])
+            raise Trouble(f"the answer of {self.host} is not a JSON object: {said!r}")
+        if body.get("error") and not body.keys() & _ANSWERS:
+            raise RefusedError(response.status_code, _reason(body), id)
+        return Reply(body, id)
+
+    def _id(self, headers: Mapping[str, str]) -> str | None:
+        id = headers.get("x-request-id")
+        return None if id is None else str(self.secret.clean(id))
+
+    def _status(self, error: openai.APIStatusError) -> Exception:
+        """Whether asking again may help, by status and code."""
+        body = self.secret.clean(error.body)
+        if not isinstance(body, dict):
+            body = {"message": _plain(str(body or error.response.text or error))}
+        refused = RefusedError(
+            error.status_code,
+            _reason(self.secret.clean(body)),
+            self._id(error.response.headers),
+        )
+        passing = error.status_code in (408, 409, 429) or error.status_code >= 500
+        if not passing or refused.code == "insufficient_quota":
+            return refused
+        return Trouble(
+            str(refused),
+            harmless=error.status_code == 429,
+            wait=_wait(error.response.headers),
+        )
+
+    def _no_connection(self, error: openai.APIConnectionError) -> Trouble:
+        import httpx2
+
+        cause = error.__cause__
+        harmless = isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout))
+        said = self._said(cause or error)
+        hint = "; is it http, not https?" if "WRONG_VERSION_NUMBER" in said else ""
+        return Trouble(f"no connection to {self.host}: {said}{hint}", harmless=harmless)
+
+    def _said(self, error: BaseException) -> str:
+        return str(self.secret.clean(str(error) or type(error).__name__))
+
+
+_ANSWERS = {"id", "data", "choices"}
+"""What answers have, and refusals with status 200 have not."""
+
+
+def _reason(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The error that a body holds, in whichever form servers write it."""
+    inner = body.get("error") or body
+    if not isinstance(inner, Mapping):
+        return {"message": str(inner)}
+    return {"message": inner.get("message") or inner.get("detail"), **inner}
+
+
+def _plain(text: str) -> str:
+    """The words of a page, in short."""
+    words = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
+    return f"not an answer of an API: {' '.join(words.split())[:120]!r}"
+
+
+def _delay(attempt: int) -> float:
+    longest: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (attempt - 1))
+    return longest * random.uniform(0.5, 1.0)
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """What a Retry-After header asks for, in seconds."""
+    try:
+        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+    except (KeyError, ValueError):
+        pass
+    try:
+        return max(0.0, float(headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None

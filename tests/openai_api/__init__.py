@@ -1,0 +1,1 @@
+"""The OpenAI backend, over real sockets, with the real SDK."""
