@@ -50,7 +50,8 @@ class Driver:
     """Whether jobs may have been submitted that the journal has lost: they are looked for."""
     watch: Watcher = quiet
     resubmit: Collection[str] = ()
-    """Submissions of which a person says that no job came of them (see `UnsettledJobError`)."""
+    """Submissions of which a person says that no job came of them (see
+    `condrule.errors.UnsettledJobError`)."""
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     responses: Responses = attrs.field(
