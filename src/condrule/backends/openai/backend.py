@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -382,7 +383,11 @@ class OpenAIBackend(FinetuneBackend):
         import openai
 
         return openai.AsyncOpenAI(
-            api_key=secret.value, base_url=self._address, timeout=timeout, max_retries=0
+            api_key=secret.value,
+            base_url=self._address,
+            timeout=timeout,
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(verify=_certificates()),
         )
 
 
@@ -427,7 +432,16 @@ class AzureOpenAIBackend(OpenAIBackend):
             api_version=self.api_version,
             timeout=timeout,
             max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(verify=_certificates()),
         )
+
+
+@functools.cache
+def _certificates() -> Any:
+    """Whom to trust; read once, as that takes longer than a short request."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 async def _pages(
