@@ -470,3 +470,9 @@ def test_many_responses_are_read_again(tmp_path: Path) -> None:
     many = [condrule.Observation(f"q{n}", texts=("x",), raw=raw) for n in range(20_000)]
     responses.observations("m", many)
     assert 20_000 == sum(1 for _ in read_responses(tmp_path))
+
+
+@pytest.mark.parametrize("url", ["https://task-server.example.com/v1", "http://[::1]:8000/v1"])
+def test_an_address_may_be_any_hosts(url: str) -> None:
+    """Letters that begin a key may stand in a name."""
+    assert url == OpenAIBackend(world.MODEL, base_url=url).base_url
