@@ -127,6 +127,13 @@ def test_a_directory_with_other_files_is_left_alone(tmp_path: Path) -> None:
         study().run(tmp_path)
 
 
+@pytest.mark.parametrize("name", [".run.yaml.tmp", ".lock.json.tmp"])
+def test_what_a_killed_process_was_writing_is_no_other_file(tmp_path: Path, name: str) -> None:
+    """The directory can still be begun."""
+    (tmp_path / name).write_text("")
+    assert study().run(tmp_path).verdict().outcome is condrule.Outcome.SUPPORTED
+
+
 def test_a_file_in_the_way_is_a_clear_error(tmp_path: Path) -> None:
     """--out must be a directory."""
     (tmp_path / "run").write_text("")

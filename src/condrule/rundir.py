@@ -231,7 +231,8 @@ class RunDirectory:
             raise StudyChangedError(str(self.path), "\n".join(lines))
 
     def _check_new(self) -> None:
-        ours = {".lock", "lock.json", "run.yaml"}
+        # A process that was killed may have left a file that was being written.
+        ours = {".lock", "lock.json", ".lock.json.tmp", "run.yaml", ".run.yaml.tmp"}
         others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in ours)
         if others and not (self.path / "run.yaml").exists():
             raise RunError(

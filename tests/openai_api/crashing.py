@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,8 @@ def run(folder: Path, url: str, resubmit: list[str]) -> None:
         asked.write_text(error.key)
         return
     found = result.to_dict()
-    (folder / "numbers.json").write_text(json.dumps([found[part] for part in PARTS]))
+    (folder / "numbers.tmp").write_text(json.dumps([found[part] for part in PARTS]))
+    (folder / "numbers.tmp").replace(folder / "numbers.json")
 
 
 def look(folder: Path, url: str) -> None:
@@ -157,8 +159,11 @@ def look(folder: Path, url: str) -> None:
     import openai
 
     run_id = RunDirectory(folder / "run").run_id
-    with openai.OpenAI(base_url=url, max_retries=20) as client:
-        keys = [job.metadata[jobs.KEY] for job in client.fine_tuning.jobs.list(limit=100)]
+    keys: list[str] | None = None
+    while keys is None:
+        with openai.OpenAI(base_url=url, max_retries=20) as client, suppress(ValueError):
+            # The SDK takes no second look at an answer that is no JSON.
+            keys = [job.metadata[jobs.KEY] for job in client.fine_tuning.jobs.list(limit=100)]
     own = Counter(key for key in keys if key.startswith(run_id))
     (folder / "jobs").write_text(json.dumps(own))
 
