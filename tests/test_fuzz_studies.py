@@ -273,7 +273,8 @@ def _texts(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 def _lists(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     most = min(schema.get("maxItems", 3), 3)
-    unique = json.dumps if schema.get("uniqueItems") else None
+    # In whichever order the keys of two mappings come, they are one and the same.
+    unique = functools.partial(json.dumps, sort_keys=True) if schema.get("uniqueItems") else None
     inner = drawn(schema["items"])
     return st.lists(inner, min_size=schema.get("minItems", 0), max_size=most, unique_by=unique)
 

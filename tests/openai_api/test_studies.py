@@ -228,7 +228,10 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_stop_it(slow: Any, tmp_path: Path
         while not waiting(running) and time.monotonic() < deadline:
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        try:
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert 130 == process.returncode
     assert f"condrule cancel {out}" in said.decode()
     assert ["validating_files"] == [job.status for job in running.jobs]
