@@ -26,6 +26,7 @@ from condrule.backends.memory import InMemoryBackend
 from condrule.config import load_study
 from condrule.config.document import read_document
 from condrule.config.schema import study_schema
+from condrule.config.sections import ALLOWED, SECTIONS
 from condrule.errors import ConfigError
 from damage import Damage, damages
 
@@ -139,8 +140,10 @@ def check(folder: Path, content: bytes) -> None:
 
 
 def problems(error: ConfigError) -> list[str]:
-    """Each with its place."""
-    return [f"{one.path}: {one.message}" for one in error.problems]
+    """Each with its place, which may be in a section."""
+    section = rf"^{SECTIONS}\..*?\.(?=({'|'.join(ALLOWED)})\b)"
+    places = [re.sub(section, "", one.path) for one in error.problems]
+    return [f"{at}: {one.message}" for at, one in zip(places, error.problems, strict=True)]
 
 
 def is_valid(path: Path) -> bool:

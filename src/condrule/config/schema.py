@@ -266,10 +266,12 @@ def _inherited(table: Mapping[type, Any], kind: type) -> Any:
 
 
 def _hints(kind: type) -> dict[str, Any]:
+    # Classes that were made without a class statement may have no annotations.
+    known = {f.name: f.type for f in attrs.fields(kind) if not isinstance(f.type, str | None)}
     try:
-        return get_type_hints(kind)
+        return known | get_type_hints(kind)
     except Exception:  # noqa: BLE001 - the names in another package's annotations may be unknown
-        return {}
+        return known
 
 
 def _says_all(keywords: Schema) -> bool:
