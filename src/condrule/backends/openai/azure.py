@@ -58,5 +58,5 @@ class AzureOpenAIBackend(OpenAIBackend):
             api_version=self.api_version,
             timeout=timeout,
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(verify=certificates()),
+            http_client=openai.DefaultAioHttpClient(verify=certificates()),
         )

@@ -88,8 +88,9 @@ class OpenAIBackend(FinetuneBackend):
     )
     """The models' encoding, such as ``o200k_base``; None: as the model's name tells. With the extra
     ``openai`` bounds and items know its vocabulary."""
-    concurrency: int = attrs.field(default=32, validator=natural, eq=False)
-    """Requests in flight."""
+    concurrency: int = attrs.field(default=256, validator=natural, eq=False)
+    """The most requests in flight. There are 64 at first, then more or fewer, as the provider
+    answers."""
     timeout: float = attrs.field(default=120.0, validator=seconds, eq=False)
     """Seconds to wait for an answer."""
     settle_seconds: float = attrs.field(default=60.0, validator=seconds, eq=False)
@@ -298,7 +299,7 @@ class OpenAIBackend(FinetuneBackend):
             base_url=self._address,
             timeout=timeout,
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(verify=certificates()),
+            http_client=openai.DefaultAioHttpClient(verify=certificates()),
         )
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from condrule.backends.openai.gate import Gate
 from condrule.backends.openai.keys import Secret
+from condrule.backends.openai.pace import Pace, retry_after
 from condrule.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ __all__ = ["ATTEMPTS", "Connection", "RefusedError", "Reply", "Trouble"]
 
 ATTEMPTS = 8
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds
+IN_FLIGHT = 256
 LONGEST_WAIT = 120.0  # seconds that a provider may ask us to wait; longer is an error
 Method = Literal["get", "post", "delete"]
 
@@ -77,10 +80,11 @@ class RefusedError(Exception):
 
 @attrs.frozen
 class Connection:
-    """One client of the SDK, and how long it is tried."""
+    """One client of the SDK, how long it is tried, and how fast."""
 
     client: openai.AsyncOpenAI
     secret: Secret
+    gate: Gate = attrs.field(factory=lambda: Gate(Pace(IN_FLIGHT)))
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     attempts: int = ATTEMPTS
 
@@ -143,7 +147,8 @@ class Connection:
         how: dict[str, Any] = {"cast_to": httpx2.Response, "options": options}
         if method == "post":
             how["body"] = body
-        return await self._tried(getattr(self.client, method)(path, **how))
+        async with self.gate.passed():
+            return await self._tried(getattr(self.client, method)(path, **how))
 
     async def _tried(self, sent: Awaitable[Any]) -> Reply:
         import httpx2
@@ -155,8 +160,6 @@ class Connection:
             return self._reply(await sent)
         except openai.APIStatusError as error:
             wrong = self._status(error)
-        except openai.APITimeoutError:
-            wrong = Trouble(f"{self.host} did not answer in time")
         except openai.APIConnectionError as error:
             wrong = self._no_connection(error)
         except httpx2.HTTPError as error:  # while the body was read
@@ -169,6 +172,7 @@ class Connection:
         return self.client.base_url.netloc.decode()
 
     def _reply(self, response: Any) -> Reply:
+        self.gate.pace.answered(self.gate.now, response.headers)
         id = self._id(response.headers)
         try:
             body = self.secret.clean(json.loads(response.text))
@@ -187,6 +191,8 @@ class Connection:
 
     def _status(self, error: openai.APIStatusError) -> Exception:
         """Whether asking again may help, by status and code."""
+        if error.status_code in (429, 503):
+            self.gate.pace.crowded(self.gate.now, error.response.headers)
         body = self.secret.clean(error.body)
         if not isinstance(body, dict):
             body = {"message": _plain(str(body or error.response.text or error))}
@@ -201,20 +207,34 @@ class Connection:
         return Trouble(
             str(refused),
             harmless=error.status_code == 429,
-            wait=_wait(error.response.headers),
+            wait=retry_after(error.response.headers),
         )
 
     def _no_connection(self, error: openai.APIConnectionError) -> Trouble:
-        import httpx2
+        """Whether the request was sent, by the error of aiohttp: those of the SDK and of its
+        transport call whatever befalls a connection a timeout."""
+        import aiohttp
 
-        cause = error.__cause__
-        harmless = isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout))
-        said = self._said(cause or error)
+        cause = _first(error)
+        never = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+        if isinstance(cause, TimeoutError) and not isinstance(cause, never):
+            self.gate.pace.crowded(self.gate.now, {})
+            return Trouble(f"{self.host} did not answer in time")
+        said = self._said(cause)
         hint = "; is it http, not https?" if "WRONG_VERSION_NUMBER" in said else ""
-        return Trouble(f"no connection to {self.host}: {said}{hint}", harmless=harmless)
+        return Trouble(
+            f"no connection to {self.host}: {said}{hint}", harmless=isinstance(cause, never)
+        )
 
     def _said(self, error: BaseException) -> str:
         return str(self.secret.clean(str(error) or type(error).__name__))
+
+
+def _first(error: BaseException) -> BaseException:
+    """What an error was raised from, and that from."""
+    while error.__cause__ is not None and type(error).__module__.split(".")[0] != "aiohttp":
+        error = error.__cause__
+    return error
 
 
 _ANSWERS = {"id", "data", "choices"}
@@ -238,15 +258,3 @@ def _plain(text: str) -> str:
 def _delay(attempt: int) -> float:
     longest: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (attempt - 1))
     return longest * random.uniform(0.5, 1.0)
-
-
-def _wait(headers: Mapping[str, str]) -> float | None:
-    """What a Retry-After header asks for, in seconds."""
-    try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        pass
-    try:
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None

@@ -16,7 +16,9 @@ from condrule.backends.openai.background import Tell, stream
 from condrule.backends.openai.connection import Connection, RefusedError, Reply
 from condrule.backends.openai.explaining import explained
 from condrule.backends.openai.found import FoundStore
+from condrule.backends.openai.gate import Gate
 from condrule.backends.openai.limits import Found, learned
+from condrule.backends.openai.pace import Pace
 from condrule.errors import UnreachableError
 
 __all__ = ["OpenAIModel"]
@@ -34,7 +36,8 @@ class OpenAIModel:
     connect: Callable[[], AbstractAsyncContextManager[Connection]]
     store: FoundStore
     template: str | None = None
-    concurrency: int = 32
+    concurrency: int = 256
+    """The most requests in flight."""
     version: str = ""
     """Of the SDK, for the record."""
 
@@ -61,6 +64,7 @@ class OpenAIModel:
 
     async def _answer_all(self, queries: Sequence[Query], tell: Tell) -> None:
         async with self.connect() as connection:
+            connection = attrs.evolve(connection, gate=Gate(Pace(self.concurrency)))
             waiting = iter(queries)
             # The first alone: what it finds out about the model spares the others a refusal.
             await self._answer(connection, next(waiting), tell)
