@@ -184,6 +184,8 @@ def _amount(value: Any, what: str) -> float:
 
 
 def _logprob(value: Any) -> float:
+    if type(value) is float and value <= 0:  # nearly all are, and there are many
+        return value
     number = _number(value, "a logprob")
     try:
         Exact(number)  # refuses NaN, and all above 0 but for a float's rounding
@@ -203,12 +205,18 @@ def _top(value: Any, what: str) -> tuple[Token, ...]:
 def _token(value: Any) -> Token:
     if not isinstance(value, Token):
         raise WrongError(f"lists {shown(value)}; it must be a Token")
-    spelled = value.bytes
-    if spelled is not None:
-        for byte in _several(spelled, "a token's bytes"):
-            if not isinstance(byte, int) or isinstance(byte, bool) or not 0 <= byte <= 255:
-                raise WrongError(f"a token's byte is {shown(byte)}; it must be from 0 to 255")
-    return Token(text(value.text, "a token", empty=True), _logprob(value.logprob), spelled)
+    if value.bytes is not None:
+        _check_bytes(_several(value.bytes, "a token's bytes"))
+    return Token(text(value.text, "a token", empty=True), _logprob(value.logprob), value.bytes)
 
 
+def _check_bytes(value: Iterable[Any]) -> None:
+    if {*map(type, value)} <= {int} and _BYTES.issuperset(value):
+        return  # nearly all are, and there are many
+    for byte in value:
+        if not isinstance(byte, int) or isinstance(byte, bool) or not 0 <= byte <= 255:
+            raise WrongError(f"a token's byte is {shown(byte)}; it must be from 0 to 255")
+
+
+_BYTES = frozenset(range(256))
 _ANSWERS: dict[str, Any] = {"logprobs": _logprobs, "texts": texts, "refused": text, "top": _top}

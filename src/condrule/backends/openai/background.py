@@ -1,15 +1,15 @@
-"""Asynchronous work in a thread of its own, for callers that are synchronous.
+"""Asynchronous work for callers that are synchronous: on a loop and in a thread of its own.
 
-So it works inside a running event loop too, as in a notebook, and Ctrl-C ends it.
+So it works inside a running event loop too, as in a notebook, and Ctrl-C ends it. The work and its
+caller take turns: two threads that compute at once would only wait for each other's interpreter
+lock, at every system call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import attrs
@@ -18,8 +18,8 @@ __all__ = ["Tell", "call", "stream"]
 
 T = TypeVar("T")
 Tell = Callable[[Any], None]
-_END = object()
 WAITING = 256  # results that may wait to be taken
+TURN = 0.01  # seconds for which results are gathered before they are handed over
 
 
 def call(work: Callable[[], Awaitable[T]]) -> T:
@@ -33,62 +33,69 @@ def call(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def stream(work: Callable[[Tell], Awaitable[None]]) -> Iterator[Any]:
-    """What the work tells, as it is told; then raises what the work raises, if it does."""
-    told: queue.Queue[Any] = queue.Queue(WAITING)
-    running = _Running(work, told)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    try:
-        while (one := told.get()) is not _END:
-            if isinstance(one, _Raised):
-                raise one.error
-            yield one
-    finally:
-        running.stop()
-        thread.join()
+    """What the work tells, as it is told; then raises what the work raises, if it does.
+
+    While a result is not taken, the work stands still: it is done no faster than they are.
+    """
+    turns = _Turns(work)
+    with ThreadPoolExecutor(1, "condrule") as thread:
+        try:
+            while told := thread.submit(turns.take).result():
+                yield from told
+            turns.task.result()
+        finally:
+            turns.stop()
+            thread.submit(turns.close).result()
 
 
-@attrs.frozen
-class _Raised:
-    error: BaseException
-
-
-@attrs.define
-class _Running:
-    """Work on an event loop, which another thread may stop."""
+@attrs.define(eq=False)
+class _Turns:
+    """Work on an event loop that runs only while its results are waited for."""
 
     work: Callable[[Tell], Awaitable[None]]
-    told: queue.Queue[Any]
-    _loop: asyncio.AbstractEventLoop | None = None
-    _task: asyncio.Task[None] | None = None
-    _stopped: bool = False
+    runner: asyncio.Runner = attrs.field(
+        factory=lambda: asyncio.Runner(loop_factory=asyncio.new_event_loop), init=False
+    )
+    task: asyncio.Task[None] = attrs.field(init=False)
+    _told: list[Any] = attrs.field(factory=list, init=False)
+    _turn: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
-    def run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except asyncio.CancelledError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - raised where the answers are read
-            self.tell(_Raised(error))
-        self.tell(_END)
+    def __attrs_post_init__(self) -> None:
+        async def working() -> None:
+            await self.work(self._tell)
+
+        self.task = self._loop.create_task(working())
+        self.task.add_done_callback(self._end_turn)
+
+    def take(self) -> list[Any]:
+        """The next results; none when the work has ended."""
+        if not self.task.done():
+            self._loop.run_forever()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        told, self._told = self._told, []
+        return told
 
     def stop(self) -> None:
-        self._stopped = True
-        if self._loop and self._task:
-            try:
-                self._loop.call_soon_threadsafe(self._task.cancel)
-            except RuntimeError:  # it has ended and its loop is closed
-                return
+        """Let the work end soon, and with it a turn that is being taken in another thread."""
+        self._loop.call_soon_threadsafe(self.task.cancel)
 
-    def tell(self, one: Any) -> None:
-        """Wait until there is room: work is done no faster than its results are taken."""
-        waiting = True
-        while waiting and not self._stopped:
-            with suppress(queue.Full):
-                self.told.put(one, timeout=0.1)
-                waiting = False
+    def close(self) -> None:
+        """Wait until nothing is running any more."""
+        self.task.remove_done_callback(self._end_turn)
+        self.runner.close()
 
-    async def _main(self) -> None:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        if not self._stopped:
-            await self.work(self.tell)
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return self.runner.get_loop()
+
+    def _tell(self, one: Any) -> None:
+        self._told.append(one)
+        if self._turn is None:
+            self._turn = self._loop.call_later(TURN, self._loop.stop)
+        elif len(self._told) >= WAITING:
+            self._loop.stop()
+
+    def _end_turn(self, task: asyncio.Task[None]) -> None:
+        self._loop.stop()

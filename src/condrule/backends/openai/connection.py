@@ -7,7 +7,6 @@ exhausted quota. What is safe to repeat is repeated here.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -174,12 +173,13 @@ class Connection:
     def _reply(self, response: Any) -> Reply:
         self.gate.pace.answered(self.gate.now, response.headers)
         id = self._id(response.headers)
+        text = response.content.decode(errors="replace")
         try:
-            body = self.secret.clean(json.loads(response.text))
+            body = self.secret.parsed(text)
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            said = self.secret.clean(response.text[:80])
+            said = self.secret.clean(text[:80])
             raise Trouble(f"the answer of {self.host} is not a JSON object: {said!r}")
         if body.get("error") and not body.keys() & _ANSWERS:
             raise RefusedError(response.status_code, _reason(body), id)

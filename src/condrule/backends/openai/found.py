@@ -47,8 +47,8 @@ class FoundStore:
     def get(self, model: str) -> Found:
         """What is known; the most that may be hoped for where nothing is."""
         if model not in self.memory:
-            self.memory.update(self._read())
-        return self.memory.get(model, Found())
+            self.memory.update({model: Found(), **self._read()})
+        return self.memory[model]
 
     def put(self, model: str, found: Found) -> None:
         """Keep what was found out."""
