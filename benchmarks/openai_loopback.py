@@ -78,6 +78,8 @@ Asking = Callable[[], Sequence[Any]]
 
 def condrule_asking(url: str, count: int) -> Asking:
     """What a user gets: asked by the driver, checked, kept and journalled."""
+    import openai  # noqa: F401 - imports are not counted
+
     import condrule
     from condrule.backends.checked import CheckedBackend
     from condrule.backends.openai import OpenAIBackend

@@ -28,7 +28,7 @@ from condrule.errors import (
 from condrule.journal import Journal
 from condrule.missing import check_model, unasked
 from condrule.plan import PlannedJob, StudyPlan
-from condrule.progress import Progress, Watcher, elapsed, quiet
+from condrule.progress import Progress, Watcher, elapsed, quiet, speed
 from condrule.responses import Responses
 from condrule.rundir import RunDirectory
 
@@ -226,14 +226,14 @@ class Driver:
     ) -> None:
         """Journal answers as they arrive; on an error, those that came before it too."""
         pending: list[Observation] = []
-        done = 0
+        done, begun = 0, self.clock()
         try:
             for observation in answers:
                 pending.append(observation)
                 if len(pending) >= FLUSH:
                     self._keep(name, pending)
                     done, pending = done + len(pending), []
-                    progress(done, total)
+                    progress(done, total, speed(done, total, self.clock() - begun))
         finally:
             if pending:
                 self._keep(name, pending)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Progress", "Watcher", "elapsed", "quiet", "terminal"]
+__all__ = ["Progress", "Watcher", "elapsed", "quiet", "speed", "terminal"]
 
 
 class Progress(Protocol):
@@ -25,6 +25,22 @@ def elapsed(seconds: float) -> str:
     if minutes < 1:
         return f"{max(0.0, seconds):.0f} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def speed(done: int, total: int, seconds: float) -> str:
+    """How many answers have come in so many seconds, how fast, and how long the rest takes.
+
+    >>> speed(640, 2000, 2.0)
+    '640 of 2,000 answers, 320/s, 4 s left'
+    >>> speed(3, 10, 60.0), speed(0, 10, 1.0)
+    ('3 of 10 answers, 3/min, 2 min left', '0 of 10 answers')
+    """
+    counts = f"{done:,} of {total:,} answers"
+    if not done or seconds <= 0:
+        return counts
+    rate = done / seconds
+    each = f"{rate:,.0f}/s" if rate >= 1 else f"{60 * rate:,.0f}/min"
+    return f"{counts}, {each}, {elapsed((total - done) / rate)} left"
 
 
 class Watcher(Protocol):

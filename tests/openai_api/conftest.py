@@ -16,6 +16,7 @@ from . import world
 def _key(monkeypatch: pytest.MonkeyPatch, _clean_environment: None) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", world.KEY)
     monkeypatch.setattr(connection, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(connection, "LONGEST_DELAY", 0.2)
 
 
 @pytest.fixture

@@ -207,7 +207,10 @@ def _token(value: Any) -> Token:
         raise WrongError(f"lists {shown(value)}; it must be a Token")
     if value.bytes is not None:
         _check_bytes(_several(value.bytes, "a token's bytes"))
-    return Token(text(value.text, "a token", empty=True), _logprob(value.logprob), value.bytes)
+    plain = text(value.text, "a token", empty=True), _logprob(value.logprob)
+    if (type(value), type(value.text), type(value.logprob)) == (Token, str, float):
+        return value  # as it should be
+    return Token(*plain, value.bytes)
 
 
 def _check_bytes(value: Iterable[Any]) -> None:

@@ -33,8 +33,8 @@ _OF_PROMPTS = (
 
 __all__ = ["ATTEMPTS", "Connection", "RefusedError", "Reply", "Trouble"]
 
-ATTEMPTS = 8
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds
+ATTEMPTS = 10  # over about a minute
+FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # seconds; soon at first, as the pace spares the provider
 IN_FLIGHT = 256
 LONGEST_WAIT = 120.0  # seconds that a provider may ask us to wait; longer is an error
 Method = Literal["get", "post", "delete"]
@@ -171,8 +171,9 @@ class Connection:
         return self.client.base_url.netloc.decode()
 
     def _reply(self, response: Any) -> Reply:
-        self.gate.pace.answered(self.gate.now, response.headers)
-        id = self._id(response.headers)
+        headers = dict(response.headers.items())
+        self.gate.pace.answered(self.gate.now, headers)
+        id = self._id(headers)
         text = response.content.decode(errors="replace")
         try:
             body = self.secret.parsed(text)

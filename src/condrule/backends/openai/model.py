@@ -63,8 +63,8 @@ class OpenAIModel:
             yield from stream(partial(self._answer_all, queries))
 
     async def _answer_all(self, queries: Sequence[Query], tell: Tell) -> None:
-        async with self.connect() as connection:
-            connection = attrs.evolve(connection, gate=Gate(Pace(self.concurrency)))
+        async with self.connect() as connected:
+            connection = attrs.evolve(connected, gate=Gate(Pace(self.concurrency)))
             waiting = iter(queries)
             # The first alone: what it finds out about the model spares the others a refusal.
             await self._answer(connection, next(waiting), tell)

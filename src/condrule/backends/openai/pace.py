@@ -15,7 +15,7 @@ import attrs
 
 __all__ = ["Pace", "retry_after"]
 
-START, GROWTH = 64, 16
+START, GROWTH = 64, 32
 
 
 @attrs.define
