@@ -145,6 +145,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def loopback(session: nox.Session) -> None:
+    """Asking over the API: condrule, the SDK, aiohttp and llmcomp, of one local server."""
+    install(session, ".[testing]")
+    session.run("python", "benchmarks/openai_loopback.py", *session.posargs)
+
+
+@nox.session
 def intervals(session: nox.Session) -> None:
     """Coverage of intervals and rates of false verdicts, over simulated studies: minutes."""
     install(session, ".")

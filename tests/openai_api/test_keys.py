@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import subprocess
 import sys
@@ -262,3 +263,29 @@ def test_an_error_in_a_run_keeps_what_was_asked(tmp_path: Path) -> None:
         whole.run(tmp_path / "other", watch=quiet)
         undisturbed = running.account.requests["POST /chat/completions"] - before
     assert undisturbed + 1 == asked + again
+
+
+JSON = st.recursive(
+    st.none() | st.floats(allow_nan=False) | st.text() | st.sampled_from(["key+/1", 'key"\\/2']),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("key+/1"), inner),
+)
+
+
+@given(JSON, st.sampled_from(["key+/1", 'key"\\/2', "0123456789"]), st.booleans(), st.booleans())
+def test_what_is_parsed_is_as_clean_as_what_is_cleaned(
+    data: Any, key: str, ascii: bool, slashes: bool
+) -> None:
+    """However a server spells it: by number, or with slashes escaped."""
+    text = json.dumps(data, ensure_ascii=ascii)
+    text = text.replace("/", "\\/") if slashes else text
+    secret = Secret(key, "X_KEY")
+    assert secret.clean(json.loads(text)) == secret.parsed(text)
+    assert [HIDDEN, {HIDDEN: f"a{HIDDEN}b"}] == secret.parsed(
+        json.dumps([key, {key: f"a{key}b"}])
+    )
+
+
+def test_a_key_that_is_spelled_by_numbers_is_found() -> None:
+    """Letter for letter."""
+    spelled = "".join(f"\\u{ord(letter):04x}" for letter in world.KEY)
+    assert ["[key]"] == Secret(world.KEY, "X_KEY").parsed(f'["{spelled}"]')
