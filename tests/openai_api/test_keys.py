@@ -273,10 +273,10 @@ JSON = st.recursive(
 
 @given(JSON, st.sampled_from(["key+/1", 'key"\\/2', "0123456789"]), st.booleans(), st.booleans())
 def test_what_is_parsed_is_as_clean_as_what_is_cleaned(
-    data: Any, key: str, ascii: bool, slashes: bool
+    data: Any, key: str, numbers: bool, slashes: bool
 ) -> None:
     """However a server spells it: by number, or with slashes escaped."""
-    text = json.dumps(data, ensure_ascii=ascii)
+    text = json.dumps(data, ensure_ascii=numbers)
     text = text.replace("/", "\\/") if slashes else text
     secret = Secret(key, "X_KEY")
     assert secret.clean(json.loads(text)) == secret.parsed(text)
