@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         TopLogprobs,
     )
     from condrule.backends.local import LocalBackend
-    from condrule.backends.memory import Faults, InMemoryBackend, Limits, Prices
+    from condrule.backends.memory import Faults, InMemoryBackend, Limits
     from condrule.backends.openai import AzureOpenAIBackend, OpenAIBackend
     from condrule.bet import (
         INSTRUCTIONS_FIRST,
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from condrule.config import load_study
     from condrule.criteria import Clause, Criterion, Gate, Outcome, Verdict
     from condrule.encodings import Encoding, EncodingReader, encoding_for_model, get_encoding
-    from condrule.errors import BackendError, CondruleError
+    from condrule.errors import BackendError, BudgetError, CondruleError
     from condrule.evidence import Bounded, Exact, Sampled, Tally
     from condrule.experiment import ConditionalRuleExperiment, analyse
     from condrule.frames import analyse_frame
     from condrule.items import Item, ItemSet, Reader, items_from_frame, read_items
+    from condrule.prices import Prices, PriceTable, bundled_prices, read_prices
     from condrule.results import Result
     from condrule.scorers import (
         AutoScorer,
@@ -72,6 +73,7 @@ __all__ = [
     "AzureOpenAIBackend",
     "BackendError",
     "Bounded",
+    "BudgetError",
     "Capabilities",
     "Clause",
     "ConditionalRuleExperiment",
@@ -103,6 +105,7 @@ __all__ = [
     "OpenAIBackend",
     "OpenAIScorer",
     "Outcome",
+    "PriceTable",
     "Prices",
     "Probe",
     "Prompt",
@@ -124,6 +127,7 @@ __all__ = [
     "adopt",
     "analyse",
     "analyse_frame",
+    "bundled_prices",
     "cancel",
     "clause_order_arm",
     "conditional_arm",
@@ -138,6 +142,7 @@ __all__ = [
     "paraphrased_arm",
     "positive_control_arm",
     "read_items",
+    "read_prices",
     "reversed_arm",
     "swapped_arm",
 ]
@@ -160,7 +165,7 @@ _HOMES = {
         "TopLogprobs",
     ),
     "condrule.backends.local": ("LocalBackend",),
-    "condrule.backends.memory": ("Faults", "InMemoryBackend", "Limits", "Prices"),
+    "condrule.backends.memory": ("Faults", "InMemoryBackend", "Limits"),
     "condrule.backends.openai": ("AzureOpenAIBackend", "OpenAIBackend"),
     "condrule.bet": (
         "INSTRUCTIONS_FIRST",
@@ -185,11 +190,12 @@ _HOMES = {
         "encoding_for_model",
         "get_encoding",
     ),
-    "condrule.errors": ("BackendError", "CondruleError"),
+    "condrule.errors": ("BackendError", "BudgetError", "CondruleError"),
     "condrule.evidence": ("Bounded", "Exact", "Sampled", "Tally"),
     "condrule.experiment": ("ConditionalRuleExperiment", "analyse"),
     "condrule.frames": ("analyse_frame",),
     "condrule.items": ("Item", "ItemSet", "Reader", "items_from_frame", "read_items"),
+    "condrule.prices": ("PriceTable", "Prices", "bundled_prices", "read_prices"),
     "condrule.results": ("Result",),
     "condrule.scorers": (
         "AutoScorer",

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,18 @@ RESUBMIT = click.option(
     multiple=True,
     metavar="KEY",
     help="Submit this fine-tune again: you have seen that the provider has no job of this key.",
+)
+
+PRICES = click.option(
+    "--prices",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A table of prices of your own, in place of the bundled one.",
+)
+BUDGET = click.option(
+    "--budget",
+    metavar="AMOUNT",
+    help="What the run may cost in all, such as 20USD, with all that was spent before.",
 )
 
 
@@ -100,8 +113,11 @@ def _failed(error: BaseException, *, debug: bool) -> int:
 
 
 def _explained(error: BaseException) -> int:
-    from condrule.errors import BackendError, CondruleError, RunLockedError
+    from condrule.errors import BackendError, BudgetError, CondruleError, RunLockedError
 
+    if isinstance(error, BudgetError):
+        _say(str(error))
+        return FAILED
     if isinstance(error, (BackendError, RunLockedError)):
         _say(f"{error}\n({RESUME})")
         return FAILED
@@ -156,12 +172,14 @@ def init(file: Path) -> None:
 @STUDY
 @BACKEND
 @click.option("--excluded", is_flag=True, help="Name every item that was left out.")
-def plan(study: Path, backend: str | None, excluded: bool) -> None:
+@PRICES
+def plan(study: Path, backend: str | None, excluded: bool, prices: Path | None) -> None:
     """Say what would be trained and asked, and what can't be. Spends nothing."""
     from condrule.preview import preview
 
     experiment = _load(study, backend)
-    for line in preview(experiment, experiment.plan(), every_exclusion=excluded):
+    made = experiment.plan()
+    for line in preview(experiment, made, every_exclusion=excluded, prices=prices):
         click.echo(line)
 
 
@@ -170,13 +188,15 @@ def plan(study: Path, backend: str | None, excluded: bool) -> None:
 @BACKEND
 @OUT
 @RESUBMIT
+@BUDGET
+@PRICES
 def run_command(
-    study: Path, backend: str | None, directory: Path, resubmit: tuple[str, ...]
+    study: Path, backend: str | None, directory: Path, resubmit: tuple[str, ...], **money: Any
 ) -> None:
     """Train, ask and judge. The same command again goes on where it was."""
     experiment = _load(study, backend)
     with _leaving(directory):
-        click.echo(str(_settling(experiment.run, directory, resubmit)))
+        click.echo(str(_settling(partial(experiment.run, **money), directory, resubmit)))
     click.echo(f"\nEverything is in {directory}.")
 
 
@@ -198,11 +218,15 @@ def generate(study: Path, backend: str | None, directory: Path) -> None:
 @BACKEND
 @OUT
 @RESUBMIT
-def train(study: Path, backend: str | None, directory: Path, resubmit: tuple[str, ...]) -> None:
+@BUDGET
+@PRICES
+def train(
+    study: Path, backend: str | None, directory: Path, resubmit: tuple[str, ...], **money: Any
+) -> None:
     """Second step: fine-tune all that is not fine-tuned yet."""
     experiment = _load(study, backend)
     with _leaving(directory):
-        _settling(experiment.train, directory, resubmit)
+        _settling(partial(experiment.train, **money), directory, resubmit)
     click.echo(f"All fine-tunes have ended. Next: condrule test {study} --out {directory}")
 
 
@@ -210,9 +234,11 @@ def train(study: Path, backend: str | None, directory: Path, resubmit: tuple[str
 @STUDY
 @BACKEND
 @OUT
-def test(study: Path, backend: str | None, directory: Path) -> None:
+@BUDGET
+@PRICES
+def test(study: Path, backend: str | None, directory: Path, **money: Any) -> None:
     """Third step: ask the models, and judge."""
-    click.echo(str(_load(study, backend).test(directory)))
+    click.echo(str(_load(study, backend).test(directory, **money)))
 
 
 @cli.command()
@@ -260,6 +286,7 @@ def show(directory: Path, as_json: bool) -> None:
     """Show the result, or how far a run is."""
     import json
 
+    from condrule.ledger import lines as cost_lines
     from condrule.report import render
     from condrule.status import result_or_status
 
@@ -274,6 +301,8 @@ def show(directory: Path, as_json: bool) -> None:
             f"{data['study']['name']}: {data['state']}; {len(jobs)} of "
             f"{data['study']['fine_tunes']} fine-tunes done. 'condrule run' goes on."
         )
+    if not as_json and "cost" in data:
+        click.echo("\n".join(cost_lines(data["cost"])))
 
 
 @cli.command()

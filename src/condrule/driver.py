@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import attrs
 
 from condrule.arms import Probe
-from condrule.backends.base import Job, JobState, Observation
+from condrule.backends.base import Job, JobState, Observation, Query
+from condrule.backends.charges import Charges
 from condrule.backends.checked import CheckedBackend, CheckedModel, named
 from condrule.errors import (
     BackendError,
+    BudgetError,
     ConfigError,
     LostAnswerError,
     NotSubmittedError,
@@ -26,11 +28,13 @@ from condrule.errors import (
     did_you_mean,
 )
 from condrule.journal import Journal
+from condrule.ledger import Ledger
 from condrule.missing import check_model, unasked
 from condrule.plan import PlannedJob, StudyPlan
 from condrule.progress import Progress, Watcher, elapsed, quiet, speed
 from condrule.responses import Responses
 from condrule.rundir import RunDirectory
+from condrule.spending import Kind
 
 __all__ = ["Driver"]
 
@@ -52,6 +56,10 @@ class Driver:
     resubmit: Collection[str] = ()
     """Submissions of which a person says that no job came of them (see
     `condrule.errors.UnsettledJobError`)."""
+    ledger: Ledger | None = None
+    """Where what is spent is counted; None: nothing is charged for."""
+    charges: Charges | None = None
+    """By what is charged."""
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     responses: Responses = attrs.field(
@@ -65,6 +73,7 @@ class Driver:
         recorded as failed and the others go on: the result says what is missing.
         """
         self._check_resubmit()
+        self._check_budget()
         with self.watch("fine-tuning") as progress:
             if any(self.run.key(job) not in self.journal.history.jobs for job in self.plan.jobs):
                 self.backend.warnings()  # raises where no fine-tune can begin
@@ -78,6 +87,7 @@ class Driver:
 
         Raises BackendError where a fine-tune is not there yet: ``train`` comes first.
         """
+        self._check_budget()
         asked = [
             (base, self.plan.base_probes()) for base in dict.fromkeys(self.plan.bases.values())
         ]
@@ -116,6 +126,7 @@ class Driver:
             return
         found = self._found(key, progress)
         if found is None:
+            self._reserve(planned, key)
             self.backend.prepare(planned.training_set, planned.spec, key)
             self.journal.intent(key)
             found = self._submit(planned, key, progress)
@@ -203,7 +214,8 @@ class Driver:
         model: CheckedModel | None = None
         since = self.clock()
         while queries := unasked(self.plan, probes, history.seen.get(name, {})):
-            model = model or self.backend.model(name)
+            model = model or self._model(name)
+            queries = self._affordable(queries, self._kind(name))
             before = len(history.seen.get(name, {}))
             try:
                 self._record(name, model.ask(queries), len(queries), progress)
@@ -240,7 +252,71 @@ class Driver:
 
     def _keep(self, name: str, observations: Sequence[Observation]) -> None:
         self.responses.observations(name, observations)
+        if self.ledger:
+            self.ledger.flush()
         self.journal.observations(name, observations)
+
+    def _kind(self, name: str) -> Kind:
+        return "base" if name in self.plan.bases.values() else "finetuned"
+
+    def _model(self, name: str) -> CheckedModel:
+        """The model, telling the ledger of what is charged for."""
+        if self.ledger is None:
+            return self.backend.model(name)
+        return self.backend.metered(self.ledger.meter(self._kind(name))).model(name)
+
+    def _check_budget(self) -> None:
+        """Raise BudgetError where the least that is missing costs more than is left."""
+        if self.ledger is None or self.charges is None or self.ledger.budget is None:
+            return
+        spent, missing = self.ledger.spent.usd or 0.0, sum(self._least(self.charges))
+        if spent + missing > self.ledger.budget:
+            what = f"{spent:.6g} USD are spent, and what is missing costs {missing:.6g} at least"
+            raise BudgetError(self.ledger.budget, spent + missing, what)
+
+    def _least(self, charges: Charges) -> Iterator[float]:
+        """What each fine-tune and question that is missing costs at least, in USD."""
+        history = self.journal.history
+        asked = [
+            (base, self.plan.base_probes()) for base in dict.fromkeys(self.plan.bases.values())
+        ]
+        for planned in self.plan.jobs:
+            key = self.run.key(planned)
+            job = history.jobs.get(key)
+            if job is None and key not in history.intents:
+                least = charges.training(planned.training_set, planned.spec).least
+                yield least.usd(charges.base) or 0.0
+            if job is None or not job.state.ended or job.model is not None:
+                name = job.model if job and job.model else ""
+                asked.append((name, self.plan.finetuned_probes(planned)))
+        for name, probes in asked:
+            prices = charges.prices(finetuned=self._kind(name) == "finetuned")
+            for query in unasked(self.plan, probes, history.seen.get(name, {})):
+                yield charges.asking(query).least.usd(prices) or 0.0
+
+    def _reserve(self, planned: PlannedJob, key: str) -> None:
+        """Raise BudgetError where a fine-tune may cost more than is left."""
+        if self.ledger and self.charges and key not in self.journal.history.intents:
+            most = self.charges.training(planned.training_set, planned.spec).most
+            self.ledger.reserve(most, f"fine-tune {key} of arms {', '.join(planned.arms)}")
+
+    def _affordable(self, queries: list[Query], kind: Kind) -> list[Query]:
+        """As many of the queries as may be asked whatever they cost. Raises BudgetError where it is
+        none."""
+        if self.ledger is None or self.charges is None or self.ledger.budget is None:
+            return queries
+        spent, prices = self.ledger.spent.at_most or 0.0, self.charges.prices(
+            finetuned=kind == "finetuned"
+        )
+        total = spent
+        for number, query in enumerate(queries):
+            total += self.charges.asking(query).most.usd(prices) or 0.0
+            if total > self.ledger.budget:
+                if not number:
+                    what = f"{spent:.6g} USD are spent or may be; to ask on may take {total:.6g}"
+                    raise BudgetError(self.ledger.budget, total, what)
+                return queries[:number]
+        return queries
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:

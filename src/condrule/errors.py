@@ -20,7 +20,8 @@
         ├── UnreachableError               the provider did not answer; asking again may help
         ├── NotSubmittedError              a submission was not accepted: there is no job
         ├── LostAnswerError                a submission got no answer: there may be a job
-        └── UnsettledJobError              whether there is a job, a person must say
+        ├── UnsettledJobError              whether there is a job, a person must say
+        └── BudgetError                    more would be spent than may be
 
 Bad input inherits ``ValueError``; what may succeed when tried again inherits ``RuntimeError``.
 """
@@ -35,6 +36,7 @@ import attrs
 
 __all__ = [
     "BackendError",
+    "BudgetError",
     "CondruleError",
     "ConfigError",
     "CredentialsError",
@@ -242,4 +244,18 @@ class UnsettledJobError(BackendError):
             f"and no job of this key was found in {seconds:g} s of looking. Look for the key in "
             "the provider's own list of jobs. If it is there, wait, and the same command finds "
             f"it, or name it: condrule adopt DIR --job ID. If it is not: --resubmit {word}"
+        )
+
+
+class BudgetError(BackendError):
+    """More would be spent than may be, or might be. Nothing more was sent, and all that came is
+    kept: a larger budget goes on. Amounts are in USD.
+    """
+
+    def __init__(self, budget: float, needed: float, what: str) -> None:
+        self.budget = budget
+        self.needed = needed
+        super().__init__(
+            f"the budget is {budget:.6g} USD, and {what}. Everything so far is kept; the same "
+            "command with a larger budget goes on"
         )

@@ -13,7 +13,9 @@ from condrule.adjudications import read_adjudications
 from condrule.analysis import build_result
 from condrule.arms import Arm
 from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.backends.charges import Charges
 from condrule.backends.checked import CheckedBackend
+from condrule.costs import planned
 from condrule.criteria import Criterion
 from condrule.driver import Driver
 from condrule.environment import environment
@@ -25,14 +27,17 @@ from condrule.errors import (
     UnsupportedError,
 )
 from condrule.items import Item, ItemSet, Reader, several_tokens
-from condrule.journal import Journal
+from condrule.journal import History, Journal
+from condrule.ledger import Announced, Ledger
 from condrule.missing import check_fits
 from condrule.plan import StudyPlan, check_criterion, gate_probes, plan_jobs, pool
+from condrule.prices import Prices, PriceTable, bundled_prices, read_prices
 from condrule.progress import Watcher, quiet, terminal
 from condrule.recorded import explained, read_history
 from condrule.results import Result
 from condrule.rundir import RunDirectory, evidence_csv
 from condrule.scorers import AutoScorer, Scorer
+from condrule.spending import Kind, parse_budget
 
 __all__ = ["ConditionalRuleExperiment", "analyse"]
 
@@ -140,6 +145,12 @@ class ConditionalRuleExperiment:
             notes=notes,
         )
 
+    def charges(self, prices: PriceTable | str | Path | None = None) -> Charges | None:
+        """What the backend's provider charges, by a table of prices, or the file of one; None:
+        nothing."""
+        table = read_prices(prices) if isinstance(prices, (str, Path)) else prices
+        return CheckedBackend(self.backend).charges(table or bundled_prices())
+
     def used_items(self) -> ItemSet:
         """The items that are trained and asked: those that the backend's models can read.
 
@@ -164,6 +175,8 @@ class ConditionalRuleExperiment:
         *,
         watch: Watcher = terminal,
         resubmit: Collection[str] = (),
+        budget: str | float | None = None,
+        prices: PriceTable | str | Path | None = None,
     ) -> Result:
         """Train, ask and analyse, keeping everything in a directory; again: go on where it was.
 
@@ -172,13 +185,17 @@ class ConditionalRuleExperiment:
             watch: who is told about progress; the default draws bars on a terminal only.
             resubmit: keys of fine-tunes of which you have seen that the provider has no job, though
                 one was about to be submitted (see UnsettledJobError).
+            budget: what the run may cost in all, such as ``20USD``, or a number of USD, all that
+                was spent before included; None: any. For providers that charge by the token.
+            prices: a table of prices, or the file of one; None: the bundled one.
 
         Raises:
             StudyChangedError: the directory holds another study.
             RunLockedError: another process is at work in it.
+            BudgetError: the budget does not suffice, or no longer; a larger one goes on.
             BackendError: the provider or the machine failed; call again to resume.
         """
-        with self._driver(directory, watch, resubmit) as driver:
+        with self._driver(directory, watch, resubmit, budget, prices) as driver:
             driver.train()
             driver.test()
             return _finish(driver)
@@ -194,22 +211,37 @@ class ConditionalRuleExperiment:
         *,
         watch: Watcher = terminal,
         resubmit: Collection[str] = (),
+        budget: str | float | None = None,
+        prices: PriceTable | str | Path | None = None,
     ) -> None:
         """Fine-tune all that is not fine-tuned yet; arguments and errors as of `run`."""
-        with self._driver(directory, watch, resubmit) as driver:
+        with self._driver(directory, watch, resubmit, budget, prices) as driver:
             driver.train()
 
-    def test(self, directory: str | Path, *, watch: Watcher = terminal) -> Result:
+    def test(
+        self,
+        directory: str | Path,
+        *,
+        watch: Watcher = terminal,
+        budget: str | float | None = None,
+        prices: PriceTable | str | Path | None = None,
+    ) -> Result:
         """Ask the models, which must be trained, and analyse; raises as `run` does."""
-        with self._driver(directory, watch) as driver:
+        with self._driver(directory, watch, (), budget, prices) as driver:
             driver.test()
             return _finish(driver)
 
     @contextmanager
     def _driver(
-        self, directory: str | Path, watch: Watcher, resubmit: Collection[str] = ()
+        self,
+        directory: str | Path,
+        watch: Watcher,
+        resubmit: Collection[str] = (),
+        budget: str | float | None = None,
+        prices: PriceTable | str | Path | None = None,
     ) -> Iterator[Driver]:
-        run = RunDirectory(directory)
+        run, money = RunDirectory(directory), None if budget is None else parse_budget(budget)
+        charges = self.charges(prices)
         plan, backend = self.plan(), CheckedBackend(self.backend)
         with run.locked():
             read_adjudications(run.path)  # damaged ones are refused before anything is spent
@@ -221,9 +253,33 @@ class ConditionalRuleExperiment:
                 check_fits(plan, journal.history, run.key)
                 dropped = {"torn_line": torn} if (torn := journal.history.torn) else {}
                 run.record_environment({**environment(), **backend.environment(), **dropped})
-                yield Driver(
-                    plan, backend.at(run.models), run, journal, resumed, watch, resubmit
-                )
+                with _ledger(plan, run, charges, journal.history, money) as ledger:
+                    yield Driver(
+                        plan, backend.at(run.models), run, journal, resumed, watch, resubmit,
+                        ledger, charges,
+                    )
+
+
+@contextmanager
+def _ledger(
+    plan: StudyPlan,
+    run: RunDirectory,
+    charges: Charges | None,
+    history: History,
+    budget: float | None,
+) -> Iterator[Ledger | None]:
+    """The run's ledger; None where nothing is charged for."""
+    if charges is None:
+        yield None
+        return
+    if budget is not None and None in (charges.base, charges.finetuned):
+        message = "can't be kept, as the price of the model is not known; give a table of prices"
+        raise ConfigError([Problem("budget", message)], plan.name)
+    most = {run.key(job): charges.training(job.training_set, job.spec).most for job in plan.jobs}
+    known: dict[Kind, Prices | None] = {"base": charges.base, "finetuned": charges.finetuned}
+    announced = Announced(known, charges.source, planned(plan, charges), most)
+    with Ledger(run.ledger, announced, history, budget) as ledger:
+        yield ledger
 
 
 def analyse(directory: str | Path, *, scorer: Scorer | None = None) -> Result:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from condrule.backends.checked import CheckedBackend
+from condrule.costs import cost_lines
 from condrule.errors import CondruleError
 from condrule.items import Excluded
 from condrule.report import table
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
     from condrule.backends.base import FinetuneSpec
     from condrule.experiment import ConditionalRuleExperiment
     from condrule.plan import StudyPlan
+    from condrule.prices import PriceTable
 
 __all__ = ["preview"]
 
 
 def preview(
-    experiment: ConditionalRuleExperiment, plan: StudyPlan, *, every_exclusion: bool = False
+    experiment: ConditionalRuleExperiment,
+    plan: StudyPlan,
+    *,
+    every_exclusion: bool = False,
+    prices: PriceTable | str | Path | None = None,
 ) -> Iterator[str]:
     """The lines, top to bottom. The plan exists, so the backend can do all of it."""
     yield f"{plan.name}: nothing is spent by this command"
@@ -32,6 +39,9 @@ def preview(
     yield ""
     yield from _training(experiment, plan)
     yield from _asking(plan)
+    charges = experiment.charges(prices)
+    if charges:
+        yield from cost_lines(plan, charges)
     yield ""
     yield from _criterion(plan)
     yield from (f"Note: {note}" for note in plan.notes)

@@ -42,7 +42,8 @@ def _compared(field: attrs.Attribute[Any], value: Any) -> bool:
 
 def read_job(record: Mapping[str, Any]) -> Job:
     """The job of a record. Raises ValueError, KeyError or TypeError where it is none."""
-    record = {"submitted": None, **record}  # which journals before this version lack
+    # Which journals before this version lack.
+    record = {"submitted": None, "trained_tokens": None, **record}
     fields = {field.name: record[field.name] for field in attrs.fields(Job) if field.eq}
     job = Job(**{**fields, "state": JobState(record["state"])})
     return checks.job(job, checks.text(job.key, "key"))

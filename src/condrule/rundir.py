@@ -7,6 +7,7 @@
     training/ARM.jsonl what each arm trains on, as chat messages
     probes.jsonl       what the models are asked
     journal.jsonl      what was submitted and what came back
+    ledger.jsonl       what was spent, where a provider charges
     responses/         the same in the provider's own words: compressed JSON lines
     models/            fine-tuned models, where the backend makes them here
     adjudications.jsonl  judgements that stand beside the verdict, as they were passed
@@ -61,6 +62,11 @@ class RunDirectory:
     def journal(self) -> Path:
         """Where the journal is."""
         return self.path / "journal.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        """Where what was spent is counted."""
+        return self.path / "ledger.jsonl"
 
     @property
     def responses(self) -> Path:

@@ -8,6 +8,8 @@ from typing import Any
 import attrs
 
 from condrule.adjudications import read_adjudications
+from condrule.journal import read_journal
+from condrule.ledger import cost_of
 from condrule.missing import check_fits, missing
 from condrule.recorded import read_history
 from condrule.rundir import RunDirectory
@@ -24,6 +26,7 @@ def result_or_status(directory: Path) -> dict[str, Any]:
     data = read_result(directory)
     if data is None:
         data = _status(RunDirectory(directory))
+    data = data | _cost(RunDirectory(directory))
     # Adjudicating is one append; the file of the result may not have heard of it.
     return data | {"adjudications": [attrs.asdict(a) for a in read_adjudications(directory)]}
 
@@ -46,3 +49,10 @@ def _status(run: RunDirectory) -> dict[str, Any]:
         "verdict": None,
         "jobs": job_rows(history.jobs.values()),
     }
+
+
+def _cost(run: RunDirectory) -> dict[str, Any]:
+    """What was spent and planned; nothing where nothing is charged for."""
+    if not run.ledger.exists():
+        return {}
+    return {"cost": cost_of(run.ledger, read_journal(run.journal, run.run_id))}

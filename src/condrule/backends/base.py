@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args, runtime_checkable
 
 import attrs
 
@@ -26,6 +26,11 @@ from condrule.errors import (
 )
 from condrule.items import Reader
 from condrule.progress import Progress
+
+if TYPE_CHECKING:
+    from condrule.backends.charges import Charges
+    from condrule.prices import PriceTable
+    from condrule.spending import Meter
 
 __all__ = [
     "Capabilities",
@@ -139,6 +144,8 @@ class Job:
     """How long the training took, where the backend knows."""
     submitted: float | None = None
     """When it was submitted, in Unix seconds, where the provider says so."""
+    trained_tokens: int | None = None
+    """How many tokens were charged, epochs counted, once it has ended; where the provider says."""
     raw: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
     """The provider's own words, as plain data without any key; kept with the run."""
 
@@ -380,6 +387,15 @@ class FinetuneBackend(ABC):
 
     def with_progress(self, progress: Progress) -> Self:
         """The same backend, reporting the progress of work it does here."""
+        return self
+
+    def charges(self, table: PriceTable) -> Charges | None:
+        """What its provider charges, by a table of prices; None: nothing, as where models run here.
+        A backend whose provider charges has a ``metered`` too."""
+        return None
+
+    def metered(self, meter: Meter) -> Self:
+        """The same backend, whose models tell the meter of each request that is charged for."""
         return self
 
     def finetune(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> LanguageModel:

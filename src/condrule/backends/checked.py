@@ -24,9 +24,12 @@ from condrule.backends.base import (
     Observation,
     Query,
 )
+from condrule.backends.charges import Charges
 from condrule.errors import BackendError, CondruleError
 from condrule.items import Reader, pieces
+from condrule.prices import PriceTable
 from condrule.progress import Progress
+from condrule.spending import Meter
 
 __all__ = ["CheckedBackend", "CheckedModel", "named"]
 
@@ -125,6 +128,19 @@ class CheckedBackend:
         """The same backend, reporting progress."""
         with self._answering("progress"):
             return self._same(self.inner.with_progress(progress))
+
+    def charges(self, table: PriceTable) -> Charges | None:
+        """What its provider charges; None: nothing."""
+        with self._answering("charges"):
+            found = self.inner.charges(table)
+            if found is not None and not isinstance(found, Charges):
+                raise checks.WrongError(f"is {checks.shown(found)}; it must be Charges or None")
+        return found
+
+    def metered(self, meter: Meter) -> CheckedBackend:
+        """The same backend, telling the meter of what is charged for."""
+        with self._answering("metered"):
+            return self._same(self.inner.metered(meter))
 
     @property
     def fewest_examples(self) -> int:

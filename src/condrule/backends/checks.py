@@ -125,6 +125,7 @@ def job(value: Any, key: str) -> Job:
         text(value.detail, "detail", empty=True),
         None if value.seconds is None else _amount(value.seconds, "seconds"),
         None if value.submitted is None else _amount(value.submitted, "submitted"),
+        None if value.trained_tokens is None else _count(value.trained_tokens, "trained_tokens"),
         _raw(value.raw),
     )
 
@@ -181,6 +182,12 @@ def _amount(value: Any, what: str) -> float:
     if not 0 <= number < math.inf:
         raise WrongError(f"{what} is {shown(value)}; it must be a number, 0 or more")
     return number
+
+
+def _count(value: Any, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise WrongError(f"{what} is {shown(value)}; it must be a whole number, 0 or more")
+    return value
 
 
 def _logprob(value: Any) -> float:

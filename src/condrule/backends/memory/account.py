@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from condrule.backends.memory.checks import number
+from condrule.prices import Prices
 
 __all__ = ["Account", "Prices"]
-
-
-@attrs.frozen
-class Prices:
-    """USD per million tokens. Nothing else is charged, and refusals and failed jobs are free.
-
-    Raises ConfigError where a value is out of range.
-    """
-
-    training: float = attrs.field(default=0.0, validator=number(0, 1e6))
-    """Tokens of a training file, times its epochs; due when the job is accepted."""
-    input: float = attrs.field(default=0.0, validator=number(0, 1e6))
-    """Tokens of prompts, once a query, and of texts whose probability is asked."""
-    output: float = attrs.field(default=0.0, validator=number(0, 1e6))
-    """Tokens of responses; a list of first tokens is one."""
 
 
 @attrs.define(eq=False)

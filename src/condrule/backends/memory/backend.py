@@ -17,14 +17,16 @@ from condrule.backends.base import (
     LanguageModel,
 )
 from condrule.backends.memory.account import Account, Prices
+from condrule.backends.memory.charges import InMemoryCharges, trained_tokens
 from condrule.backends.memory.faults import Faults
 from condrule.backends.memory.learner import Learned, Learner, Settings, learn
 from condrule.backends.memory.limits import Limits
 from condrule.backends.memory.model import InMemoryModel
 from condrule.backends.memory.provider import Provider
 from condrule.backends.memory.store import Record, Store
-from condrule.backends.memory.tokens import split
 from condrule.errors import BackendError, TrainingError
+from condrule.prices import PriceTable
+from condrule.spending import Meter
 
 __all__ = ["BASE", "InMemoryBackend"]
 
@@ -54,6 +56,8 @@ class InMemoryBackend(Settings, FinetuneBackend):
         default=None, converter=attrs.converters.optional(Path), eq=False, kw_only=True
     )
     """Where jobs are kept; set by ``at``."""
+    meter: Meter | None = attrs.field(default=None, eq=False, kw_only=True, repr=False)
+    """Who is told of queries that are charged for; set by ``metered``."""
     _records: dict[str, Record] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     poll_seconds = 0.0
@@ -110,7 +114,8 @@ class InMemoryBackend(Settings, FinetuneBackend):
         with self._provider.call():
             record = self._store.get(job.key)
             if record and self._waits(record):
-                record = Record(Learned(), JobState.CANCELLED, polls=len(self.faults.queue))
+                polls, tokens = len(self.faults.queue), record.tokens
+                record = Record(Learned(), JobState.CANCELLED, polls=polls, tokens=tokens)
                 self._store.put(job.key, record)
         return self._job(job.key, record) if record else job
 
@@ -128,6 +133,16 @@ class InMemoryBackend(Settings, FinetuneBackend):
         object.__setattr__(moved, "account", self.account)  # whoever made it reads it there
         return moved
 
+    def charges(self, table: PriceTable) -> InMemoryCharges | None:
+        """By its own ``prices``; nothing where they are all 0."""
+        return InMemoryCharges.of(self._provider) if self.prices != Prices() else None
+
+    def metered(self, meter: Meter) -> Self:
+        made = attrs.evolve(self, meter=meter)
+        object.__setattr__(made, "account", self.account)
+        object.__setattr__(made, "_records", self._records)
+        return made
+
     def oracle(self) -> InMemoryBackend:
         """The same learner with nothing around it: no limits, no faults, no prices, no jobs."""
         settings = {field.name: getattr(self, field.name) for field in attrs.fields(Settings)}
@@ -143,7 +158,7 @@ class InMemoryBackend(Settings, FinetuneBackend):
 
     @property
     def _provider(self) -> Provider:
-        return Provider(self.api, self.faults, self.prices, self.account)
+        return Provider(self.api, self.faults, self.prices, self.account, self.meter)
 
     @property
     def _store(self) -> Store:
@@ -154,10 +169,9 @@ class InMemoryBackend(Settings, FinetuneBackend):
         failure = self.faults.failure(training_set, spec, key)
         if failure:
             return Record(learned, JobState.FAILED, failure)
-        texts = (t for e in training_set.examples for t in (*_contents(e.prompt), e.completion))
-        tokens = sum(len(split(text, self.api.piece)) for text in texts)
-        self.account.charge(self.prices, training=tokens * spec.epochs)
-        return Record(learned)
+        tokens = trained_tokens(training_set, spec, self.api)
+        self.account.charge(self.prices, training=tokens)
+        return Record(learned, tokens=tokens)
 
     def _waits(self, record: Record) -> bool:
         return record.polls < len(self.faults.queue)
@@ -167,7 +181,8 @@ class InMemoryBackend(Settings, FinetuneBackend):
         if self._waits(record):
             return Job(key, name, JobState.RUNNING, detail=self.faults.queue[record.polls])
         model = name if record.ending is JobState.SUCCEEDED else None
-        return Job(key, name, record.ending, model, record.detail)
+        tokens = record.tokens
+        return Job(key, name, record.ending, model, record.detail, trained_tokens=tokens)
 
     def _model(self, name: str) -> InMemoryModel:
         if name == BASE:
@@ -182,6 +197,3 @@ class InMemoryBackend(Settings, FinetuneBackend):
             )
         return InMemoryModel(name, Learner(self, record.learned), self._provider)
 
-
-def _contents(prompt: Prompt) -> tuple[str, ...]:
-    return tuple(message.content for message in prompt.messages)

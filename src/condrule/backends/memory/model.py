@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import attrs
 
@@ -18,6 +19,7 @@ from condrule.backends.base import (
     Token,
     TopLogprobs,
 )
+from condrule.backends.memory.charges import InMemoryCharges, asked_tokens
 from condrule.backends.memory.learner import OTHER, Learner
 from condrule.backends.memory.limits import MARKER, Limits
 from condrule.backends.memory.provider import Provider
@@ -29,6 +31,7 @@ from condrule.backends.memory.tokens import (
     tilted,
     token_bytes,
 )
+from condrule.spending import Usage
 
 __all__ = ["InMemoryModel"]
 
@@ -57,9 +60,9 @@ class InMemoryModel:
     def ask(self, queries: Sequence[Query]) -> Iterator[Observation]:
         """Answer in order. Raises UnsupportedError where a query asks about too many texts."""
         for query in queries:
-            with self.provider.call():
+            with self.provider.metered(partial(self._most, query)) as used, self.provider.call():
                 observation = self._answer(query)
-                self._charge(query, observation)
+                used.append(self._charge(query, observation))
             yield observation
 
     def _answer(self, query: Query) -> Observation:
@@ -144,15 +147,17 @@ class InMemoryModel:
         # A string seeds the same generator in every Python version.
         return random.Random(f"{self.name}/{query.id}")
 
-    def _charge(self, query: Query, observation: Observation) -> None:
+    def _most(self, query: Query) -> Usage:
+        return InMemoryCharges.of(self.provider).asking(query).most
+
+    def _charge(self, query: Query, observation: Observation) -> Usage:
         if observation.refused is not None:
-            return
-        asked = sum(self._count(message.content) for message in query.prompt.messages)
-        if isinstance(query, Continuations):
-            asked += sum(map(self._count, query.texts))
+            return Usage(requests=1)
+        asked = asked_tokens(query, self._limits)
         answered = sum(map(self._count, observation.texts or ())) + bool(observation.top)
         prices, account = self.provider.prices, self.provider.account
         account.charge(prices, asked=asked, answered=answered)
+        return Usage(1, asked, answered)
 
     def _split(self, text: str) -> Tokens:
         return split(text, self._limits.piece)

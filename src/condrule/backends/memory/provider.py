@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import attrs
@@ -12,6 +12,7 @@ from condrule.backends.memory.account import Account, Prices
 from condrule.backends.memory.faults import Died, Faults
 from condrule.backends.memory.limits import Limits
 from condrule.errors import BackendError
+from condrule.spending import Meter, Usage
 
 __all__ = ["Provider"]
 
@@ -24,6 +25,8 @@ class Provider:
     faults: Faults
     prices: Prices
     account: Account = attrs.field(eq=False)
+    meter: Meter | None = attrs.field(default=None, eq=False)
+    """Who is told of queries that are charged for."""
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -41,6 +44,22 @@ class Provider:
             raise Died(f"after call {call}")
         if call in faults.lost_after:
             raise BackendError(f"call {call} to the in-memory provider got no answer: timeout")
+
+    @contextmanager
+    def metered(self, most_of: Callable[[], Usage]) -> Iterator[list[Usage]]:
+        """Around a query, which puts what it was charged for into the list."""
+        used: list[Usage] = []
+        if self.meter is None:
+            yield used
+            return
+        most = most_of()
+        self.meter.sending(most)
+        lost = True
+        try:
+            yield used
+            lost = False
+        finally:
+            self.meter.ended(most, None if lost else sum(used, Usage()))
 
     def refusal(self, query: Query) -> str | None:
         """Why a query is not answered, or None where it is."""

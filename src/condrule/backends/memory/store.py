@@ -30,6 +30,8 @@ class Record:
     """How often it was asked for by its id."""
     looks: int = 0
     """How often it was looked for by its key."""
+    tokens: int = 0
+    """That were charged for."""
 
 
 @attrs.frozen

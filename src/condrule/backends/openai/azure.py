@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from condrule.backends.openai.backend import OpenAIBackend, certificates
+from condrule.backends.openai.charges import OpenAICharges
 from condrule.backends.openai.keys import Secret
 from condrule.backends.openai.settings import NAME_OF_VARIABLE, set_address, variable
 from condrule.errors import ConfigError, Problem
+from condrule.prices import PriceTable, bundled_prices
 
 if TYPE_CHECKING:
     import openai
@@ -32,6 +34,14 @@ class AzureOpenAIBackend(OpenAIBackend):
     """The variable that holds the key."""
     api_version: str = attrs.field(default="2024-10-21", kw_only=True)
     """The version of the API."""
+
+    def charges(self, table: PriceTable) -> OpenAICharges:
+        """By a table of one's own: the bundled one is of OpenAI."""
+        hosting = "What Azure charges by the hour for fine-tuned deployments is not counted."
+        found = self._charges(table, [hosting])
+        if table != bundled_prices():
+            return found
+        return attrs.evolve(found, base=None, finetuned=None, source="")
 
     @property
     def _address(self) -> str:

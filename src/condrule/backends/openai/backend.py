@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
 from importlib.util import find_spec
@@ -18,12 +18,14 @@ from condrule.arms import TrainingSet
 from condrule.backends.base import Capabilities, FinetuneBackend, FinetuneSpec, Job, LanguageModel
 from condrule.backends.openai import jobs, shutdown
 from condrule.backends.openai.background import call
+from condrule.backends.openai.charges import OpenAICharges
 from condrule.backends.openai.connection import ATTEMPTS, Connection, RefusedError, Trouble
 from condrule.backends.openai.explaining import explained, not_submitted
 from condrule.backends.openai.found import FoundStore, check_server
-from condrule.backends.openai.keys import Secret, find_key
+from condrule.backends.openai.keys import Secret, find_key, setting
 from condrule.backends.openai.limits import Found
 from condrule.backends.openai.listing import files_of, job_of, jobs_of, pages
+from condrule.backends.openai.metering import Billing
 from condrule.backends.openai.model import OpenAIModel
 from condrule.backends.openai.settings import (
     ENCODING,
@@ -44,6 +46,8 @@ from condrule.errors import (
     UnreachableError,
 )
 from condrule.items import Reader
+from condrule.prices import PriceTable, bundled_prices
+from condrule.spending import Meter
 
 if TYPE_CHECKING:
     import openai
@@ -99,6 +103,8 @@ class OpenAIBackend(FinetuneBackend):
     """Seconds between two looks at jobs that run."""
     directory: Path | None = attrs.field(default=None, eq=False, kw_only=True)
     """Where what is found out about models is kept; set by ``at``."""
+    meter: Meter | None = attrs.field(default=None, eq=False, kw_only=True, repr=False)
+    """Who is told of requests that are charged for; set by ``metered``."""
     _found: dict[str, Found] = attrs.field(factory=dict, init=False, eq=False, repr=False)
     _files: dict[str, str] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
@@ -144,6 +150,32 @@ class OpenAIBackend(FinetuneBackend):
 
     def at(self, directory: Path) -> Self:
         return attrs.evolve(self, directory=directory)
+
+    def charges(self, table: PriceTable) -> OpenAICharges:
+        other = self.base_url or setting("OPENAI_BASE_URL")
+        doubt = "These are OpenAI's prices; another server may have others."
+        return self._charges(table, [doubt] if other and table == bundled_prices() else [])
+
+    def _charges(self, table: PriceTable, notes: Sequence[str]) -> OpenAICharges:
+        counting = (
+            f"Tokens are those of {self._encoding}; the most has what the chat format may add."
+            if self._encoding
+            else "The model's encoding is not known: tokens are from one a word to one a byte."
+        )
+        return OpenAICharges(
+            table.prices(self.model_name),
+            table.prices(self.model_name, finetuned=True),
+            f"{table.note or 'a table of your own'}; of {table.date}",
+            (*notes, counting),
+            encoding=self._encoding,
+            template=self.prompt_template,
+        )
+
+    def metered(self, meter: Meter) -> Self:
+        made = attrs.evolve(self, meter=meter)
+        for name in ("_found", "_files"):  # what was found out, and uploaded, stays known
+            object.__setattr__(made, name, getattr(self, name))
+        return made
 
     def model(self, name: str) -> LanguageModel:
         return OpenAIModel(
@@ -276,7 +308,8 @@ class OpenAIBackend(FinetuneBackend):
         check_server(self.directory, self._address)
         secret = self._secret()
         async with self._client(secret, timeout or self.timeout) as client:
-            yield Connection(client, secret, attempts=attempts)
+            billing = Billing(self.meter, self._encoding) if self.meter else None
+            yield Connection(client, secret, attempts=attempts, billing=billing)
 
     @property
     def _encoding(self) -> str:

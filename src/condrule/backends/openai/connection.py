@@ -22,6 +22,8 @@ from condrule.errors import UnreachableError
 if TYPE_CHECKING:
     import openai
 
+    from condrule.backends.openai.metering import Billing
+
 _OF_PROMPTS = (
     "content_filter",
     "content_policy_violation",
@@ -62,6 +64,9 @@ class Trouble(Exception):  # noqa: N818 - it is always turned into one of condru
 class RefusedError(Exception):
     """The provider answered that it will not. Asking again does not help."""
 
+    harmless = True
+    """A refusal is not charged for."""
+
     def __init__(self, status: int, error: Mapping[str, Any], request_id: str | None) -> None:
         self.status = status
         self.code = str(error.get("code") or error.get("type") or "")
@@ -86,6 +91,8 @@ class Connection:
     gate: Gate = attrs.field(factory=lambda: Gate(Pace(IN_FLIGHT)))
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     attempts: int = ATTEMPTS
+    billing: Billing | None = None
+    """Who is told of requests that are charged for."""
 
     async def send(self, method: Method, path: str, **what: Any) -> Reply:
         """Send a request that does no harm when it is repeated.
@@ -95,7 +102,7 @@ class Connection:
             UnreachableError: no usable answer came, however often it was asked.
         """
         try:
-            return await self._repeated(lambda: self._sent(method, path, **what))
+            return await self._repeated(lambda: self._counted(method, path, **what))
         except Trouble as trouble:
             raise UnreachableError(str(trouble)) from None
 
@@ -131,6 +138,15 @@ class Connection:
                 wait = _delay(attempt) if trouble.wait is None else trouble.wait
             await self.sleep(wait)
         raise AssertionError("a try either succeeds, is repeated or raises")
+
+    async def _counted(self, method: Method, path: str, **what: Any) -> Reply:
+        """One try, told to whoever counts."""
+        if self.billing is None or not self.billing.charges(path):
+            return await self._sent(method, path, **what)
+        with self.billing.request(what["body"]) as request:
+            reply = await self._sent(method, path, **what)
+            request.answered(reply.body)
+        return reply
 
     async def _sent(
         self,

@@ -96,6 +96,7 @@ def job(key: str, record: Mapping[str, Any], events: Iterable[str] = ()) -> Job:
         detail=_reason(record, events) if ended and state is not JobState.SUCCEEDED else status,
         seconds=_seconds(record) if ended else None,
         submitted=_time(record.get("created_at")),
+        trained_tokens=_count(record.get("trained_tokens")) if ended else None,
         raw=dict(record),
     )
 
@@ -118,3 +119,7 @@ def _seconds(record: Mapping[str, Any]) -> float | None:
 def _time(value: Any) -> float | None:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if plain and 0 <= value < math.inf else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
