@@ -124,10 +124,11 @@ def _further(found: Sequence[Cost], charges: Charges) -> Iterator[str]:
     usage = reduce(add, (one.further for one in found))
     if not usage.requests:
         return
-    parts = [one.further.usd(charges.prices(finetuned=one.finetuned)) for one in found]
-    usd = reduce(_sum, parts, 0.0)
+    usd: float | None = 0.0
+    for one in found:
+        usd = _sum(usd, one.further.usd(charges.prices(finetuned=one.finetuned)))
     yield (
-        f"  Where the provider refuses lists or scores, what is asked instead comes on top: at most "
+        "  Where lists or scores are refused, what is asked instead comes on top: at most "
         f"{usage.requests:,} requests, {usage.input:,} input and {usage.output:,} output tokens, "
         + ("USD not known" if usd is None else f"{usd:.4f} USD")
     )

@@ -168,6 +168,9 @@ class Ledger:
             self._since[kind] += most
             self._changed = True
             if not self._since[kind].within(self._ahead[kind]):
+                for other in KINDS:
+                    if self._in_flight[other] == NOTHING:
+                        self._announce(other, NOTHING)  # these models are done with, it seems
                 self._announce(kind, most.times(AHEAD))
                 self._write_state()
 

@@ -1,0 +1,92 @@
+"""The in-memory provider's account is the run's ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import condrule
+from condrule.backends.memory import Died, InMemoryBackend
+from condrule.preview import preview
+from condrule.progress import quiet
+from condrule.status import result_or_status
+
+from .world import ARM, BACKEND, ITEMS, SPEC
+
+PRICED = attrs.evolve(BACKEND, prices=condrule.Prices(training=1.0, input=10.0, output=100.0))
+
+
+def study(backend: condrule.FinetuneBackend) -> condrule.ConditionalRuleExperiment:
+    """Small, and with draws."""
+    return condrule.ConditionalRuleExperiment(
+        items=ITEMS, arms=[ARM], backend=backend, spec=SPEC, seeds=2, samples=2
+    )
+
+
+def cost(directory: Path) -> dict[str, Any]:
+    """What ``condrule show --json`` says of money."""
+    found: dict[str, Any] = result_or_status(directory)["cost"]
+    return found
+
+
+def tokens(backend: InMemoryBackend) -> tuple[int, int, int]:
+    """What the provider counted."""
+    account = backend.account
+    return account.input_tokens, account.output_tokens, account.training_tokens
+
+
+def test_the_ledger_is_the_providers_account(tmp_path: Path) -> None:
+    """To the token, and to the cent."""
+    backend = attrs.evolve(PRICED)
+    study(backend).run(tmp_path, watch=quiet)
+    found = cost(tmp_path)
+    part = found["spent"]
+    assert tokens(backend) == (part["input"], part["output"], part["training"])
+    assert pytest.approx(backend.account.usd) == part["usd"]
+    assert 0 == found["lost_at_most"]["usd"]
+    assert found["planned"]["least"]["usd"] <= part["usd"] <= found["planned"]["most"]["usd"]
+
+
+def test_a_provider_that_charges_nothing_has_no_ledger(tmp_path: Path) -> None:
+    """Nor does the plan speak of money, and a budget is never in the way."""
+    one = study(BACKEND)
+    one.run(tmp_path, watch=quiet, budget="0USD")
+    assert "cost" not in result_or_status(tmp_path)
+    assert not (tmp_path / "ledger.jsonl").exists()
+    assert not any("USD" in line for line in preview(one, one.plan()))
+
+
+@pytest.mark.parametrize("call", range(3, 30, 3))
+def test_a_process_that_dies_loses_track_of_little(call: int, tmp_path: Path) -> None:
+    """The truth lies between what is known and what may be, then and after it was resumed."""
+    dies = attrs.evolve(PRICED, faults=condrule.Faults(die_after=call))
+    with pytest.raises(Died):
+        study(dies).run(tmp_path, watch=quiet)
+    _assert_between(dies.account.usd, tmp_path)
+    resumed = attrs.evolve(PRICED)
+    study(resumed).run(tmp_path, watch=quiet)
+    _assert_between(dies.account.usd + resumed.account.usd, tmp_path)
+
+
+def _assert_between(usd: float, directory: Path) -> None:
+    found = cost(directory)
+    known, more = found["spent"]["usd"], found["lost_at_most"]["usd"]
+    assert known - 1e-12 <= usd <= known + more + 1e-12
+
+
+def test_a_budget_stops_it_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    """As at any other provider."""
+    backend = attrs.evolve(PRICED)
+    whole = attrs.evolve(PRICED)
+    study(whole).run(tmp_path / "whole", watch=quiet)
+    least = cost(tmp_path / "whole")["planned"]["least"]["usd"]
+    budget = (least + whole.account.usd) / 2
+    with pytest.raises(condrule.BudgetError):
+        study(backend).run(tmp_path / "run", watch=quiet, budget=budget)
+    assert 0 < backend.account.usd <= budget
+    study(backend).run(tmp_path / "run", watch=quiet, budget="9USD")
+    assert pytest.approx(whole.account.usd) == backend.account.usd
+    assert pytest.approx(whole.account.usd) == cost(tmp_path / "run")["spent"]["usd"]
