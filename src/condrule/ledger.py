@@ -29,9 +29,9 @@ from condrule.backends.base import Job, JobState
 from condrule.errors import BackendError, BudgetError, RunError
 from condrule.journal import History
 from condrule.prices import Prices
-from condrule.spending import KINDS, NOTHING, Estimate, Kind, Usage
+from condrule.spending import KINDS, NOTHING, Estimate, Kind, Meter, Usage
 
-__all__ = ["Announced", "Ledger", "Spent", "cost_of", "lines", "read_ledger", "spent"]
+__all__ = ["Announced", "Ledger", "Session", "Spent", "cost_of", "lines", "read_ledger", "spent"]
 
 AHEAD = 64  # requests that one line announces
 PerKind = dict[Kind, Usage]
@@ -55,7 +55,7 @@ class Announced:
 
 
 @attrs.frozen
-class _Session:
+class Session:
     """What one process said, the last word of it."""
 
     announced: Announced
@@ -94,7 +94,7 @@ def _sum(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one + other
 
 
-def spent(sessions: Sequence[_Session], history: History) -> Spent:
+def spent(sessions: Sequence[Session], history: History) -> Spent:
     """What was spent by some processes, and on the fine-tunes that a journal speaks of."""
     total = Spent()
     for session in sessions:
@@ -145,7 +145,7 @@ class Ledger:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._write({"opened": now, **_plain(announced)})
 
-    def meter(self, kind: Kind) -> _KindMeter:
+    def meter(self, kind: Kind) -> Meter:
         """What is told of the requests to one kind of model."""
         return _KindMeter(self, kind)
 
@@ -216,7 +216,7 @@ class Ledger:
 
     def _spent(self) -> Spent:
         uncounted = {kind: self._open(kind) for kind in KINDS}
-        now = _Session(self.announced, dict(self._counted), uncounted)
+        now = Session(self.announced, dict(self._counted), uncounted)
         return spent([*self._earlier, now], self.history)
 
     def _open(self, kind: Kind) -> Usage:
@@ -274,15 +274,15 @@ def _usages(usages: PerKind) -> dict[str, Any]:
     return {kind: attrs.asdict(usage) for kind, usage in usages.items()}
 
 
-def read_ledger(path: Path) -> Iterator[_Session]:
+def read_ledger(path: Path) -> Iterator[Session]:
     """What each process said last, in order; nothing where there is no ledger."""
-    session: _Session | None = None
+    session: Session | None = None
     for record in _records(path):
         try:
             if "opened" in record:
                 if session:
                     yield session
-                session = _Session(_announced(record))
+                session = Session(_announced(record))
             elif session:
                 counted, uncounted = _read(record["counted"]), _read(record["uncounted"])
                 session = attrs.evolve(session, counted=counted, uncounted=uncounted)

@@ -5,12 +5,13 @@ that estimates are checked against; and the provider around it can be as limited
 unreliable as any.
 """
 
-from condrule.backends.memory.account import Account, Prices
+from condrule.backends.memory.account import Account
 from condrule.backends.memory.backend import BASE, InMemoryBackend
 from condrule.backends.memory.faults import Died, Faults
 from condrule.backends.memory.learner import OTHER, Learned
 from condrule.backends.memory.limits import MARKER, Limits
 from condrule.backends.memory.model import InMemoryModel
+from condrule.prices import Prices
 
 __all__ = [
     "BASE",

@@ -6,7 +6,7 @@ import attrs
 
 from condrule.prices import Prices
 
-__all__ = ["Account", "Prices"]
+__all__ = ["Account"]
 
 
 @attrs.define(eq=False)

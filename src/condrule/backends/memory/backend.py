@@ -16,7 +16,7 @@ from condrule.backends.base import (
     JobState,
     LanguageModel,
 )
-from condrule.backends.memory.account import Account, Prices
+from condrule.backends.memory.account import Account
 from condrule.backends.memory.charges import InMemoryCharges, trained_tokens
 from condrule.backends.memory.faults import Faults
 from condrule.backends.memory.learner import Learned, Learner, Settings, learn
@@ -25,7 +25,7 @@ from condrule.backends.memory.model import InMemoryModel
 from condrule.backends.memory.provider import Provider
 from condrule.backends.memory.store import Record, Store
 from condrule.errors import BackendError, TrainingError
-from condrule.prices import PriceTable
+from condrule.prices import Prices, PriceTable
 from condrule.spending import Meter
 
 __all__ = ["BASE", "InMemoryBackend"]

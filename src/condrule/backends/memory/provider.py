@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import attrs
 
 from condrule.backends.base import Query
-from condrule.backends.memory.account import Account, Prices
+from condrule.backends.memory.account import Account
 from condrule.backends.memory.faults import Died, Faults
 from condrule.backends.memory.limits import Limits
 from condrule.errors import BackendError
+from condrule.prices import Prices
 from condrule.spending import Meter, Usage
 
 __all__ = ["Provider"]
