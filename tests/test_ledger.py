@@ -89,6 +89,7 @@ def test_a_flush_is_before_the_answers(tmp_path: Path) -> None:
     """What is in the journal was counted."""
     one = ledger(tmp_path)
     one.meter("base").sending(MOST)
+    one.flush()
     one.meter("base").ended(MOST, USED)
     one.flush()
     assert USED == on_disk(tmp_path).counted

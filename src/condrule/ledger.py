@@ -177,6 +177,7 @@ class Ledger:
     def ended(self, kind: Kind, most: Usage, used: Usage | None) -> None:
         """See `condrule.spending.Meter`."""
         with self._lock:
+            self._changed = True
             self._in_flight[kind] -= most
             if used is None:
                 self._lost[kind] += most
