@@ -130,7 +130,7 @@ def _mixed(parts: Sequence[Measured], kind: NDArray[np.intp]) -> Measured:
     chosen = []
     for field in attrs.fields(Measured):
         arrays = np.stack([getattr(part, field.name) for part in parts])
-        counts = field.name not in ("low", "high")
+        counts = field.name in ("hits", "draws", "bias")
         places = np.broadcast_to(kind[:, None] if counts else kind, (1, *arrays.shape[1:]))
         chosen.append(np.take_along_axis(arrays, places, axis=0)[0])
     return Measured(*chosen)

@@ -14,6 +14,7 @@ from condrule.scorers import (
     ExactScorer,
     SamplingScorer,
     Scorer,
+    TiltedScorer,
     TopLogprobsScorer,
 )
 from condrule.templates import PromptTemplate, TextTemplate
@@ -77,6 +78,14 @@ class TestSamplingScorer(ScorerSuite):
     @pytest.fixture
     def scorer(self) -> Scorer:
         return SamplingScorer(draws=150)
+
+
+class TestTiltedScorer(ScorerSuite):
+    """Draws under a bias."""
+
+    @pytest.fixture
+    def scorer(self) -> Scorer:
+        return TiltedScorer(draws=200)
 
 
 class TestAutoScorer(ScorerSuite):

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         OpenAIScorer,
         SamplingScorer,
         Scorer,
+        TiltedScorer,
         TopLogprobsScorer,
     )
     from condrule.statistics import Estimate, Scope
@@ -118,6 +119,7 @@ __all__ = [
     "Scorer",
     "Tally",
     "TextTemplate",
+    "TiltedScorer",
     "Token",
     "TopLogprobs",
     "TopLogprobsScorer",
@@ -203,6 +205,7 @@ _HOMES = {
         "OpenAIScorer",
         "SamplingScorer",
         "Scorer",
+        "TiltedScorer",
         "TopLogprobsScorer",
     ),
     "condrule.statistics": ("Estimate", "Scope"),

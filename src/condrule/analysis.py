@@ -72,17 +72,23 @@ def _responses(
 
 
 def _measured(evidence: Sequence[Evidence]) -> Measured:
-    return Measured.of([one.support for one in evidence], [_counts(one) for one in evidence])
+    supports, counts = [one.support for one in evidence], [_counts(one) for one in evidence]
+    return Measured.of(supports, counts, [_error(one) for one in evidence])
 
 
 def _matrix(rows: Sequence[Sequence[Evidence]]) -> Measured:
     supports = [[one.support for one in row] for row in rows]
-    return Measured.of(supports, [_counts(one) for row in rows for one in row])
+    errors = [[_error(one) for one in row] for row in rows]
+    return Measured.of(supports, [_counts(one) for row in rows for one in row], errors)
 
 
 def _counts(evidence: Evidence) -> list[tuple[int, int, float]]:
     tallies = evidence.tallies if isinstance(evidence, Sampled) else ()
     return [(tally.hits, tally.draws, tally.bias) for tally in tallies]
+
+
+def _error(evidence: Evidence) -> float:
+    return evidence.error if isinstance(evidence, Sampled) else 0.0
 
 
 def _greedy(probe: Probe, seen: Seen) -> str | None:

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import bisect
 import functools
+import importlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from condrule.errors import ConfigError, MissingExtraError, Problem, did_you_mean
 
-__all__ = ["ENCODINGS", "Encoding", "EncodingReader", "encoding_for_model", "get_encoding"]
+__all__ = [
+    "ENCODINGS",
+    "Encoding",
+    "EncodingReader",
+    "Vocabulary",
+    "encoding_for_model",
+    "find_vocabulary",
+    "get_encoding",
+    "is_vocabulary",
+]
 
 ENCODINGS = ("o200k_base", "cl100k_base")
 """The names of those that are known."""
@@ -40,6 +50,50 @@ def encoding_for_model(model: str) -> str | None:
     return next((name for name, family in _FAMILIES.items() if family.match(base)), None)
 
 
+class Vocabulary(Protocol):
+    """Which tokens a response can begin with; what biases on tokens need."""
+
+    @property
+    def endless(self) -> bool:
+        """Whether ``longer`` can't list all tokens that there are."""
+
+    def token_id(self, token: bytes) -> int | None:
+        """A token's id; None where there is no such token."""
+
+    def beginnings(self, text: bytes) -> dict[bytes, int]:
+        """All tokens that the text can begin with, with their ids."""
+
+    def longer(self, text: bytes) -> dict[bytes, int]:
+        """The tokens that begin with the text and go on, with their ids."""
+
+
+def find_vocabulary(name: str) -> Vocabulary | None:
+    """The vocabulary that a backend means by ``Capabilities.encoding``; None where it is not known.
+
+    Beside `ENCODINGS` there is that of the in-memory backend: ``memory``, or ``memory/3`` where its
+    tokens are pieces of 3 bytes.
+
+    Raises MissingExtraError as `get_encoding` does.
+    """
+    if not is_vocabulary(name):
+        return None
+    kind, _, piece = name.partition("/")
+    if kind == "memory":
+        words = importlib.import_module("condrule.backends.memory.tokens").Words
+        found: Vocabulary = words(int(piece) if piece else None)
+        return found
+    return get_encoding(name)
+
+
+def is_vocabulary(name: str) -> bool:
+    """Whether `find_vocabulary` knows a name; nothing is loaded.
+
+    >>> [is_vocabulary(name) for name in ("o200k_base", "memory/3", "p50k_base")]
+    [True, True, False]
+    """
+    return name in ENCODINGS or re.fullmatch(r"memory(/[1-9]\d*)?", name) is not None
+
+
 @attrs.frozen(eq=False)
 class Encoding:
     """One vocabulary. Tokens that are no text, such as the one that ends a response, are left out.
@@ -56,6 +110,12 @@ class Encoding:
     """The package's own object."""
     _ids: Mapping[bytes, int] = attrs.field(repr=False)
     _sorted: Sequence[bytes] = attrs.field(repr=False)
+
+    endless = False
+
+    def token_id(self, token: bytes) -> int | None:
+        """A token's id; None where there is no such token."""
+        return self._ids.get(token)
 
     def __contains__(self, token: bytes) -> bool:
         return token in self._ids

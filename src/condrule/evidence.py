@@ -152,10 +152,15 @@ class Sampled:
     tallies: tuple[Tally, ...] = attrs.field(converter=_pooled)
     low: float = attrs.field(default=-math.inf, converter=_rounded, validator=_at_most_one)
     high: float = attrs.field(default=0.0, converter=_rounded, validator=_at_most_one)
+    error: float = 0.0
+    """Standard error, in nats, of the bias that the draws were made under; the same in all of them,
+    so that more draws don't lower it."""
 
     def __attrs_post_init__(self) -> None:
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
+        if not 0 <= self.error < math.inf:
+            raise ValueError(f"error is {self.error}; it must be a number of nats, 0 or more")
 
     @property
     def support(self) -> tuple[float, float]:
@@ -200,7 +205,8 @@ def both(one: Evidence, other: Evidence) -> Evidence:
     if low == high:
         return Exact(low)
     tallies = [tally for part in (one, other) for tally in getattr(part, "tallies", ())]
-    return Sampled(tallies, low, high) if tallies else Bounded(low, high)
+    error = max(getattr(part, "error", 0.0) for part in (one, other))
+    return Sampled(tallies, low, high, error) if tallies else Bounded(low, high)
 
 
 def combine(spellings: Iterable[Evidence]) -> Evidence:

@@ -13,11 +13,15 @@ by end. Sampling error of draws is added once, when an aggregate over items is f
   and Zhang (2009), "MOVER", with each item's share of the mean as its weight. The same rule gives
   the interval of the geometric mean.
 - **Median**: the medians of the items' own lower and upper limits, which is conservative.
+
+The error of a bias, where it has one, is the same for all items of a model. It is added last, by
+the root of the sum of squares, to the interval of whatever aggregate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import attrs
@@ -41,25 +45,32 @@ class Measured(Bounds):
     draws: FloatArray
     bias: FloatArray
     """Added to the answer's logit when it was drawn, in nats."""
+    error: FloatArray = attrs.field(
+        default=attrs.Factory(lambda self: np.zeros_like(self.low), takes_self=True)
+    )
+    """For each item, the standard error of these biases, in nats."""
 
     @classmethod
-    def of(cls, supports: Any, tallies: Sequence[Any] = ()) -> Measured:
-        """From ``(low, high)`` pairs, and for each of them a sequence of (hits, draws, bias)."""
+    def of(cls, supports: Any, tallies: Sequence[Any] = (), errors: Any = 0.0) -> Measured:
+        """From ``(low, high)`` pairs, and for each of them a sequence of (hits, draws, bias) and
+        the biases' standard error."""
         ends = np.array(supports, dtype=np.float64)
         most = max([1, *map(len, tallies)])
         counts = np.zeros((*ends.shape[:-1], most, 3))
         for place, one in enumerate(tallies):
             counts.reshape(-1, most, 3)[place, : len(one)] = np.reshape(one, (-1, 3))
-        return cls(ends[..., 0], ends[..., 1], counts[..., 0], counts[..., 1], counts[..., 2])
+        error = np.broadcast_to(np.asarray(errors, dtype=np.float64), ends.shape[:-1])
+        hits, draws, bias = np.moveaxis(counts, -1, 0)
+        return cls(ends[..., 0], ends[..., 1], hits, draws, bias, error)
 
     @classmethod
     def stack(cls, rows: Iterable[Measured]) -> Measured:
         """Several rows along a new first axis."""
         rows = list(rows)
         most = max(row.draws.shape[-1] for row in rows)
-        arrays = ([getattr(row, name) for row in rows] for name in ("low", "high"))
-        counts = ([_padded(getattr(r, name), most) for r in rows] for name in _COUNTS)
-        return cls(*(np.stack(parts) for parts in (*arrays, *counts)))
+        arrays = {n: [getattr(row, n) for row in rows] for n in ("low", "high", "error")}
+        counts = {n: [_padded(getattr(row, n), most) for row in rows] for n in _COUNTS}
+        return cls(**{name: np.stack(parts) for name, parts in (arrays | counts).items()})
 
     def __getitem__(self, index: Any) -> Measured:
         return Measured(*(getattr(self, field.name)[index] for field in attrs.fields(Measured)))
@@ -81,9 +92,32 @@ class Measured(Bounds):
         return Bounds(*(np.where(self.sampled, found, end) for end in (self.low, self.high)))
 
     def limits(self, level: float = 0.95) -> Bounds:
-        """Each item's own interval, by its counts; the bounds where nothing was drawn."""
+        """Each item's own interval, by its counts and the biases' errors; the bounds where nothing
+        was drawn."""
+        return _clipped(_widened(self.points, self.counted(level), self.error, level), self)
+
+    def counted(self, level: float = 0.95) -> Bounds:
+        """Each item's own interval if the biases were what they should be."""
         found = limits(self.hits, self.draws, self.bias, level)
         return Bounds(*(np.clip(end, self.low, self.high) for end in found))
+
+
+def _widened(points: Bounds, found: Bounds, error: Any, level: float) -> Bounds:
+    """An interval with the errors of biases added: independent of the draws', so by the root of the
+    sum of squares. An end that is not a finite way off moves by the error itself."""
+    if not np.any(error):
+        return found
+    more = NormalDist().inv_cdf((1 + level) / 2) * error
+    with np.errstate(invalid="ignore"):
+        down = np.hypot(points.low - found.low, more)
+        up = np.hypot(found.high - points.high, more)
+        low = np.where(np.isfinite(down), points.low - down, found.low - more)
+        high = np.where(np.isfinite(up), points.high + up, found.high + more)
+    return Bounds(low, np.minimum(high, 0.0))
+
+
+def _clipped(found: Bounds, support: Bounds) -> Bounds:
+    return Bounds(*(np.clip(end, support.low, support.high) for end in (found.low, found.high)))
 
 
 _FAR = 300.0  # nats
@@ -118,7 +152,9 @@ def aggregate(items: Measured, estimand: Estimand, level: float = 0.95) -> Aggre
     points = (_for_mean(items) if estimand == "arithmetic_mean" else items.points).map(function)
     if not items.sampled.any():
         return Aggregate(points, points)
-    limits = _LIMITS[estimand](items, level)
+    # The error of a bias is one for all items of a model: it does not average out over them.
+    error = np.where(items.sampled, items.error, 0.0).max(axis=-1)
+    limits = _widened(points, _LIMITS[estimand](items, level), error, level)
     support = items.map(function)
     return Aggregate(
         points,
@@ -150,7 +186,7 @@ def _biased(items: Measured, tilted: Any, level: float) -> tuple[FloatArray, ...
     may add as much as its upper limit."""
     if not tilted.any():
         return (np.zeros(items.low.shape[:-1]),) * 3
-    n, own, points = items.low.shape[-1], items.limits(level), _for_mean(items).low
+    n, own, points = items.low.shape[-1], items.counted(level), _for_mean(items).low
     share = np.where(tilted, np.exp(points), 0.0) / n
     with np.errstate(invalid="ignore"):
         below, above = points - own.low, own.high - points  # nats
@@ -200,7 +236,7 @@ def _pooled(
 
 
 def _geometric(items: Measured, level: float) -> Bounds:
-    points, own, n = items.points, items.limits(level), items.low.shape[-1]
+    points, own, n = items.points, items.counted(level), items.low.shape[-1]
     with np.errstate(invalid="ignore"):
         below = np.sqrt((((points.low - own.low) / n) ** 2).sum(-1))
         above = np.sqrt((((own.high - points.high) / n) ** 2).sum(-1))
@@ -212,7 +248,7 @@ def _geometric(items: Measured, level: float) -> Bounds:
 
 
 def _median(items: Measured, level: float) -> Bounds:
-    return items.limits(level).map(ESTIMANDS["median"])
+    return items.counted(level).map(ESTIMANDS["median"])
 
 
 _LIMITS = {"arithmetic_mean": _arithmetic, "geometric_mean": _geometric, "median": _median}

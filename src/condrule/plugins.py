@@ -34,6 +34,7 @@ OURS: dict[Group, dict[str, str]] = {
         "top_logprobs": "condrule.scorers.top_logprobs:TopLogprobsScorer",
         "openai": "condrule.scorers.openai:OpenAIScorer",
         "sampling": "condrule.scorers.sampling:SamplingScorer",
+        "tilted": "condrule.scorers.tilted:TiltedScorer",
     },
     "templates": {
         "text": "condrule.templates:TextTemplate",

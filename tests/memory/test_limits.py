@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from typing import Any
 
 import attrs
 import pytest
@@ -276,15 +277,16 @@ def test_biased_draws_stop_at_the_most_tokens() -> None:
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
-        (Limits(), Capabilities(True, True, 20, 100.0)),
-        (Limits(continuations=False, top_logprobs=5), Capabilities(False, True, 5, 100.0)),
-        (Limits(top_logprobs=0, logit_bias="refused"), Capabilities(True, True, 0, 0.0)),
-        (Limits(logit_bias="ignored", largest_bias=7), Capabilities(True, True, 20, 7.0)),
+        (Limits(), (True, True, 20, 100.0, "memory")),
+        (Limits(continuations=False, top_logprobs=5), (False, True, 5, 100.0, "memory")),
+        (Limits(top_logprobs=0, logit_bias="refused"), (True, True, 0, 0.0, "memory")),
+        (Limits(logit_bias="ignored", largest_bias=7), (True, True, 20, 7.0, "memory")),
+        (Limits(piece=3), (True, True, 20, 100.0, "memory/3")),
     ],
 )
-def test_capabilities_follow_the_limits(limits: Limits, expected: Capabilities) -> None:
+def test_capabilities_follow_the_limits(limits: Limits, expected: tuple[Any, ...]) -> None:
     """A bias that is ignored is promised all the same: that is the fault."""
-    assert expected == InMemoryBackend(limits=limits).capabilities
+    assert Capabilities(*expected) == InMemoryBackend(limits=limits).capabilities
 
 
 @pytest.mark.parametrize(

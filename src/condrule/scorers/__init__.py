@@ -5,6 +5,7 @@ from condrule.scorers.base import ProbeEvidence, Scorer, Seen
 from condrule.scorers.exact import ExactScorer
 from condrule.scorers.openai import OpenAIScorer
 from condrule.scorers.sampling import SamplingScorer
+from condrule.scorers.tilted import TiltedScorer
 from condrule.scorers.top_logprobs import TopLogprobsScorer
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "SamplingScorer",
     "Scorer",
     "Seen",
+    "TiltedScorer",
     "TopLogprobsScorer",
 ]

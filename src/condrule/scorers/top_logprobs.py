@@ -60,7 +60,7 @@ class TopLogprobsScorer(Scorer):
         return list(queries.values())
 
     def infer(self, probes: Sequence[Probe], seen: Seen) -> dict[str, ProbeEvidence]:
-        return {probe.id: self._infer(probe, self._list(probe, seen)) for probe in probes}
+        return {probe.id: self._infer(probe, self.listed(probe, seen)) for probe in probes}
 
     def fitted(self, capabilities: Capabilities) -> Scorer:
         k = min(self.k, capabilities.top_logprobs or self.k)
@@ -101,7 +101,8 @@ class TopLogprobsScorer(Scorer):
                 return []
         return []
 
-    def _list(self, probe: Probe, seen: Seen) -> tuple[Token, ...]:
+    def listed(self, probe: Probe, seen: Seen) -> tuple[Token, ...]:
+        """The list that came for a probe; empty where none did."""
         for query in self._queries(probe):
             if query.id in seen and (top := seen[query.id].top) is not None:
                 return top

@@ -41,6 +41,17 @@ class Limits:
         default="honoured", validator=one_of("honoured", "refused", "ignored")
     )
     """What becomes of a bias; one that is ignored is among the capabilities all the same."""
+    bias_scale: float = attrs.field(default=1.0, validator=number(-100, 100))
+    """What a bias is multiplied by before it acts: -1 inverts it."""
+    bias_clamp: float = attrs.field(default=1000.0, validator=number(0, 1000))
+    """The largest bias that acts, in nats either way; larger ones act as this one."""
+    temperature_scale: float = attrs.field(default=1.0, validator=number(0.01, 100))
+    """What the temperature of draws under a bias is multiplied by: some providers round it."""
+    top_p: float = attrs.field(default=1.0, validator=number(0, 1))
+    """Draws come from the likeliest first tokens that together have this probability, whatever was
+    asked for; under a bias, of those it leaves."""
+    tail: float = attrs.field(default=0.0, validator=number(0, 1))
+    """First tokens that are less probable than this, before any bias, are never drawn under one."""
     largest_bias: float = attrs.field(default=100.0, validator=number(0, 1000))
     """In nats, either way; draws under a larger one are refused."""
     piece: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
@@ -57,7 +68,12 @@ class Limits:
             draws=True,
             top_logprobs=self.top_logprobs,
             bias=self.largest_bias if biased else 0.0,
+            encoding="memory" if self.piece is None else f"memory/{self.piece}",
         )
+
+    def acting(self, nats: float) -> float:
+        """What of a bias acts."""
+        return max(-self.bias_clamp, min(self.bias_clamp, self.bias_scale * nats))
 
     def refusal(self, query: Query) -> str | None:
         """Why this query is beyond what the API gives, or None where it is not."""

@@ -27,9 +27,11 @@ from condrule.backends.memory.tokens import (
     Tokens,
     first_tokens,
     join,
+    likeliest,
     split,
     tilted,
     token_bytes,
+    without_tail,
 )
 from condrule.spending import Usage
 
@@ -105,7 +107,7 @@ class InMemoryModel:
 
     def _drawn(self, query: Draws) -> Observation:
         try:
-            bias = {token_bytes(number): nats for number, nats in query.bias}
+            bias = {token_bytes(number): self._limits.acting(b) for number, b in query.bias}
         except ValueError as error:
             return Observation(query.id, refused=f"logit_bias: {error}")
         if self._limits.logit_bias == "ignored":
@@ -125,7 +127,9 @@ class InMemoryModel:
 
     def _tilted(self, query: Draws, bias: Mapping[bytes, float]) -> Sequence[str]:
         """Responses drawn under a bias that acts wherever a token is drawn."""
-        responses = tilted(self._responses(query.prompt, bias), bias, query.temperature)
+        limits, temperature = self._limits, query.temperature * self._limits.temperature_scale
+        before = without_tail(self._responses(query.prompt, bias), limits.tail)
+        responses = likeliest(tilted(before, bias, temperature), limits.top_p)
         drawn = self._generator(query).choices(list(responses), list(responses.values()), k=query.n)
         return [join(tokens) or OTHER for tokens in drawn]
 

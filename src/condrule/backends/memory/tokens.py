@@ -11,7 +11,20 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Tokens", "first_tokens", "join", "split", "tilted", "token_bytes", "token_id"]
+import attrs
+
+__all__ = [
+    "Tokens",
+    "Words",
+    "first_tokens",
+    "join",
+    "likeliest",
+    "split",
+    "tilted",
+    "token_bytes",
+    "token_id",
+    "without_tail",
+]
 
 Tokens = tuple[bytes, ...]
 
@@ -56,6 +69,31 @@ def token_bytes(number: int) -> bytes:
     return spelled[1:]
 
 
+@attrs.frozen
+class Words:
+    """The toy tokenizer as a `condrule.encodings.Vocabulary`: a text begins with one token only.
+
+    >>> list(Words().beginnings(b"Port Louis")), list(Words(3).beginnings(b"Port Louis"))
+    ([b'Port'], [b'Por'])
+    """
+
+    piece: int | None = None
+    endless = True
+
+    def token_id(self, token: bytes) -> int:
+        """The token's number: any bytes are a token."""
+        return token_id(token)
+
+    def beginnings(self, text: bytes) -> dict[bytes, int]:
+        """The text's first token."""
+        first = split(text.decode(), self.piece)[0]
+        return {first: token_id(first)}
+
+    def longer(self, text: bytes) -> dict[bytes, int]:
+        """None: they can't be listed."""
+        return {}
+
+
 def first_tokens(responses: Mapping[Tokens, float]) -> dict[bytes, float]:
     """The probability of each token to be the first of the response."""
     found: dict[bytes, list[float]] = {}
@@ -63,6 +101,26 @@ def first_tokens(responses: Mapping[Tokens, float]) -> dict[bytes, float]:
         if tokens:
             found.setdefault(tokens[0], []).append(probability)
     return {token: math.fsum(parts) for token, parts in found.items()}
+
+
+def without_tail(responses: Mapping[Tokens, float], least: float) -> dict[Tokens, float]:
+    """The responses whose first token is at least so probable; those without a name stay."""
+    firsts = first_tokens(responses)
+    return {r: p for r, p in responses.items() if not r or firsts[r[0]] >= least}
+
+
+def likeliest(responses: Mapping[Tokens, float], share: float) -> dict[Tokens, float]:
+    """The responses of the likeliest first tokens that together have this share (top_p)."""
+    if share >= 1:
+        return dict(responses)
+    firsts: dict[Tokens, float] = {(t,): p for t, p in first_tokens(responses).items()}
+    firsts[()] = responses.get((), 0.0)
+    kept, total = set(), 0.0
+    for first in sorted(firsts, key=lambda token: -firsts[token]):
+        if total < share:
+            kept.add(first)
+        total += firsts[first]
+    return {response: p for response, p in responses.items() if response[:1] in kept}
 
 
 def tilted(

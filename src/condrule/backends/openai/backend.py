@@ -117,6 +117,7 @@ class OpenAIBackend(FinetuneBackend):
             continuations=self.prompt_template is not None,
             draws=True,
             top_logprobs=20,
+            bias=100.0,
             certain=False,
             encoding=self._encoding,
         )

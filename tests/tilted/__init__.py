@@ -1,0 +1,1 @@
+"""Draws under a bias, at providers that honour it and at others."""
