@@ -159,6 +159,13 @@ def intervals(session: nox.Session) -> None:
 
 
 @nox.session
+def tilted(session: nox.Session) -> None:
+    """Coverage, width and cost of tilted sampling, over simulated items: seconds."""
+    install(session, ".[plot]")
+    session.run("python", "simulations/tilted.py", *session.posargs)
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """How many small changes to the code that computes and judges make a test fail: 10 minutes."""
     install(session, ".[test]", "mutmut")

@@ -4,9 +4,9 @@
 width is not as it should be. ``--items N`` simulates N items a cell (5,000 unless told); ``--write
 FILE`` writes the table there, ``--figure FILE`` draws docs/images/tilted.png.
 
-Every item goes through the scorer's own steps (`condrule.scorers.tilting`): a few draws under widely
-different biases from wherever a list ends, 64 under the bias they point to, then batches until the
-interval is narrow enough.
+Every item goes through the scorer's own steps (`condrule.scorers.tilting`): a few draws under
+widely different biases from wherever a list ends, 64 under the bias they point to, then batches
+until the interval is narrow enough.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ def drawn(
 
 def measured(items: Sequence[Sequence[Count]], errors: float | Sequence[float] = 0.0) -> Measured:
     """As a study would have them."""
-    pooled = []
-    for counts in items:
-        biases = sorted({count.bias for count in counts})
-        pooled.append(
-            [
-                tuple(sum(getattr(c, n) for c in counts if c.bias == b) for n in ("hits", "draws"))
-                + (b,)
-                for b in biases
-            ]
-        )
+    pooled = [[(count.hits, count.draws, count.bias) for count in _pooled(one)] for one in items]
     return Measured.of([(-np.inf, 0.0)] * len(items), pooled, errors)
+
+
+def _pooled(counts: Sequence[Count]) -> list[Count]:
+    """One for each bias."""
+    found: dict[float, Count] = {}
+    for c in counts:
+        before = found.get(c.bias, Count(c.bias, 0, 0))
+        found[c.bias] = Count(c.bias, before.draws + c.draws, before.hits + c.hits)
+    return list(found.values())
 
 
 def plain_draws(p: float) -> float:

@@ -9,7 +9,7 @@ import attrs
 
 from condrule.scorers.tilting import Count, information, likeliest_logit
 
-__all__ = ["APART", "Calibration", "Pair", "calibrate"]
+__all__ = ["APART", "Calibration", "Measurement", "Pair", "calibrate"]
 
 APART = 3  # nats between the two biases of a comparison
 BAND = 2.935  # standard errors: three tests that hold together in 99 % of cases (Bonferroni)
