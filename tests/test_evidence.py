@@ -228,3 +228,16 @@ def test_crossed_bounds_of_counts_are_refused() -> None:
     """Low is never above high, whatever was counted."""
     with pytest.raises(ValueError, match="is above high"):
         Sampled([Tally(0, 1)], low=-1.0, high=-2.0)
+
+
+@pytest.mark.parametrize("error", [-0.1, math.inf, math.nan])
+def test_an_error_of_a_bias_is_a_number_of_nats(error: float) -> None:
+    """0 or more."""
+    with pytest.raises(ValueError, match="error is"):
+        Sampled([Tally(1, 2)], error=error)
+
+
+def test_both_looks_keep_the_larger_error() -> None:
+    """It is of the bias, and is not lowered by more draws."""
+    found = both(Sampled([Tally(1, 2, 3.0)], error=0.1), Sampled([Tally(1, 2, 3.0)], error=0.2))
+    assert Sampled([Tally(2, 4, 3.0)], error=0.2) == found

@@ -290,3 +290,27 @@ def test_a_difference_covers_whatever_the_correlation() -> None:
     found = (top - bottom).limits
     truth = math.log(0.4 / 0.5)
     assert np.mean((found.low <= truth) & (truth <= found.high)) > 0.95
+
+
+def test_the_error_of_a_bias_widens_an_interval_by_the_sum_of_squares() -> None:
+    """On either side; an end that is not finite stays."""
+    tallies = [[(50, 100, 14.0)], [(0, 100, 14.0)]]
+    plain, off = (
+        Measured.of([(-np.inf, 0.0)] * 2, tallies, error).limits() for error in (0.0, 0.1)
+    )
+    point = Measured.of([(-np.inf, 0.0)] * 2, tallies).points
+    for sign, one, other in ((-1, plain.low, off.low), (1, plain.high, off.high)):
+        distance = sign * (one[0] - point.low[0])
+        wider = sign * (other[0] - point.low[0])
+        assert wider == pytest.approx(np.hypot(distance, 0.196), rel=1e-3)
+    assert off.high[1] == pytest.approx(plain.high[1] + 0.196, rel=1e-3)
+
+
+def test_the_error_of_a_bias_is_not_lowered_by_more_items() -> None:
+    """It is the same for all of them, so a mean over a hundred has it too."""
+    for n in (1, 100):
+        found = aggregate(
+            Measured.of([(-np.inf, 0.0)] * n, [[(5000, 10_000, 14.0)]] * n, 0.2), "arithmetic_mean"
+        )
+        assert found.limits.high - found.points.high >= 1.95 * 0.2
+        assert found.points.low - found.limits.low >= 1.95 * 0.2

@@ -63,6 +63,9 @@ class Vocabulary(Protocol):
     def beginnings(self, text: bytes) -> dict[bytes, int]:
         """All tokens that the text can begin with, with their ids."""
 
+    def first(self, text: bytes) -> bytes:
+        """The first of the tokens that the text is split into."""
+
     def longer(self, text: bytes) -> dict[bytes, int]:
         """The tokens that begin with the text and go on, with their ids."""
 
@@ -131,6 +134,10 @@ class Encoding:
         """A token's bytes; they may be part of a letter. Raises KeyError where there is no such
         token."""
         return bytes(self.codec.decode_single_token_bytes(token))
+
+    def first(self, text: bytes) -> bytes:
+        """The first of the tokens that a text, which is not empty, is split into."""
+        return self.spelled(self.tokens(text.decode())[0])
 
     def beginnings(self, text: bytes) -> dict[bytes, int]:
         """All tokens that the text begins with, the text itself among them, with their ids."""

@@ -234,6 +234,24 @@ def test_a_bias_can_be_ignored() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("limits", "nats", "expected"),
+    [
+        (Limits(bias_scale=-1), 8.0, -8.0),
+        (Limits(bias_scale=0.5), 8.0, 4.0),
+        (Limits(bias_clamp=3), 8.0, 3.0),
+        (Limits(bias_clamp=3), -8.0, -3.0),
+        (Limits(), 8.0, 8.0),
+    ],
+)
+def test_a_bias_can_act_otherwise(limits: Limits, nats: float, expected: float) -> None:
+    """Draws are those under the bias that acts."""
+    assert expected == limits.acting(nats)
+    plain = said(trained(), ("Jamestown", expected), n=4000).count("Jamestown")
+    found = said(trained(limits), ("Jamestown", nats), n=4000).count("Jamestown")
+    assert abs(plain - found) <= 5 * math.sqrt(4000 / 2)
+
+
 def test_a_bias_that_is_too_large_is_refused() -> None:
     """With the largest allowed."""
     query = Draws(prompt(), bias=[(token_id(b"Peru"), -8.0), (token_id(b"Lima"), 2.0)])
@@ -298,6 +316,11 @@ def test_capabilities_follow_the_limits(limits: Limits, expected: tuple[Any, ...
         ("floor", 1),
         ("logit_bias", "maybe"),
         ("largest_bias", float("nan")),
+        ("bias_scale", 101),
+        ("bias_clamp", -1),
+        ("temperature_scale", 0),
+        ("top_p", 1.5),
+        ("tail", -0.1),
         ("piece", 0),
     ],
 )

@@ -52,7 +52,12 @@ def _shown(token: bytes) -> str:
 
 
 @functools.lru_cache(maxsize=65536)
-def aim(spelled: tuple[str, ...], encoding: str, others: frozenset[str] = frozenset()) -> Aim:
+def aim(
+    spelled: tuple[str, ...],
+    encoding: str,
+    others: frozenset[str] = frozenset(),
+    canonical: bool = False,
+) -> Aim:
     """The first tokens of an answer.
 
     Args:
@@ -60,6 +65,7 @@ def aim(spelled: tuple[str, ...], encoding: str, others: frozenset[str] = frozen
         encoding: the name of the model's vocabulary.
         others: texts that are looked at where a vocabulary is endless, for tokens that run past
             the answer's end ("Nigeria" for Niger).
+        canonical: leave out parts of an answer that its own split into tokens does not begin with.
     """
     vocabulary = find_vocabulary(encoding)
     if vocabulary is None:
@@ -68,7 +74,9 @@ def aim(spelled: tuple[str, ...], encoding: str, others: frozenset[str] = frozen
     firsts: dict[bytes, int] = {}
     longer: dict[bytes, int] = {}
     for text in texts:
-        firsts |= vocabulary.beginnings(text)
+        found = vocabulary.beginnings(text)
+        usual = vocabulary.first(text)
+        firsts |= {t: id for t, id in found.items() if not canonical or t in (usual, text)}
         longer |= vocabulary.longer(text)
     if vocabulary.endless:
         for other in sorted(others):

@@ -145,6 +145,9 @@ class TiltedScorer(Scorer):
     """The largest bias, in nats: it makes a probability of 1e-13 visible."""
     k: int = attrs.field(default=20, validator=_checked)
     """How many top logprobs are asked for."""
+    canonical: bool = False
+    """Take it that a model begins an answer with the token that its encoding splits it into, or a
+    longer one, and with no other part of it ("Par" and "is" for Paris)."""
     encoding: str = attrs.field(default="", validator=_checked)
     """The name of the models' encoding; empty: not known. That which a backend reports is used."""
 
@@ -216,7 +219,11 @@ class TiltedScorer(Scorer):
         )
 
     def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
-        return self._lists.notes(items)
+        usual = (
+            "It was taken that models begin an answer with the token that their encoding splits it "
+            "into, never with another part of it (canonical: true).",
+        )
+        return self._lists.notes(items) + (usual if self.canonical else ())
 
     @property
     def _lists(self) -> TopLogprobsScorer:
@@ -237,7 +244,7 @@ class TiltedScorer(Scorer):
             others = frozenset(spellings(probe))
             for mode, spelled in own(probe).items():
                 low, high = known[probe.id].answers[mode, "begins"].support
-                target = aim(spelled, self.encoding, others)
+                target = aim(spelled, self.encoding, others, self.canonical)
                 if high - low > 2 * self.target and 0 < len(target.ids) <= MOST:
                     likely = low if low > -math.inf else high
                     start = -round(logit((likely + high) / 2)) if high < 0 else 0

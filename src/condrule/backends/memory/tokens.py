@@ -84,10 +84,13 @@ class Words:
         """The token's number: any bytes are a token."""
         return token_id(token)
 
-    def beginnings(self, text: bytes) -> dict[bytes, int]:
+    def first(self, text: bytes) -> bytes:
         """The text's first token."""
-        first = split(text.decode(), self.piece)[0]
-        return {first: token_id(first)}
+        return split(text.decode(), self.piece)[0]
+
+    def beginnings(self, text: bytes) -> dict[bytes, int]:
+        """The text's first token: it begins with no other."""
+        return {self.first(text): token_id(self.first(text))}
 
     def longer(self, text: bytes) -> dict[bytes, int]:
         """None: they can't be listed."""

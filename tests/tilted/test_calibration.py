@@ -1,0 +1,135 @@
+"""The calibration's tests have their levels, and its errors what they should be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from condrule.scorers.calibration import APART, Calibration, Pair, calibrate
+from condrule.scorers.tilting import (
+    Count,
+    Rule,
+    find,
+    likeliest_logit,
+    logit,
+    logit_limits,
+    logprob,
+    refine,
+    share_limit,
+)
+
+ROUNDS = 400
+
+
+def pair(
+    generator: np.random.Generator, value: float, n: int, m: int, scale: float, *, known: bool
+) -> Pair:
+    """Draws of a token of this logit, under the bias that makes it a coin toss and 3 less."""
+    bias = -round(value)
+    upper, lower = (
+        Count(b, k, int(generator.binomial(k, 1 / (1 + math.exp(-value - scale * b)))))
+        for b, k in ((bias, n), (bias - APART, m))
+    )
+    return Pair(upper, lower, value if known else None)
+
+
+def calibrations(scale: float) -> list[Calibration]:
+    """Of models whose bias is multiplied by this before it acts."""
+    generator = np.random.default_rng(5)
+    found = []
+    for _ in range(ROUNDS):
+        listed = [
+            pair(generator, x, 384, 128, scale, known=True) for x in generator.uniform(-12, -6, 8)
+        ]
+        used = [
+            pair(generator, x, 64, 64, scale, known=False) for x in generator.uniform(-16, -9, 16)
+        ]
+        found.append(calibrate(listed, used, 0.05))
+    return found
+
+
+def test_an_honest_bias_passes_in_99_percent() -> None:
+    """The band is what it says: fewer than 3 % fail in 400 rounds, for one in 10^4 such tests."""
+    assert sum(one.passed for one in calibrations(1.0)) >= 0.97 * ROUNDS
+
+
+@pytest.mark.parametrize("scale", [0.95, 1.05])
+def test_a_bias_that_is_off_by_a_twentieth_fails(scale: float) -> None:
+    """In nearly all rounds."""
+    assert sum(one.passed for one in calibrations(scale)) <= 0.05 * ROUNDS
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.995, 1.005])
+def test_the_error_covers_what_the_bias_is_off(scale: float) -> None:
+    """Where it passed, 1.96 standard errors cover it in 95 % and more, at the biases calibrated and
+    at larger ones."""
+    for bias in (9.0, 16.0):
+        passed = [one for one in calibrations(scale) if one.passed]
+        held = [abs(scale - 1) * bias <= 1.96 * one.error(bias) for one in passed]
+        assert sum(held) >= 0.93 * len(held)
+
+
+def test_no_hit_is_no_bias() -> None:
+    """Refused, with a figure of minus infinity, never an exception."""
+    none = Pair(Count(9, 384, 0), Count(6, 128, 0), -9.0)
+    found = calibrate([none] * 8, [], 0.05)
+    assert (False, True) == (found.passed, "-inf" in found.sentence)
+
+
+def test_without_listed_tokens_nothing_is_calibrated() -> None:
+    """And nothing is known of any bias."""
+    found = calibrate([], [], 0.05)
+    assert (False, math.inf) == (found.passed, found.error(3.0))
+
+
+@given(st.integers(1, 99), st.floats(-12, 12))
+def test_under_one_bias_the_likeliest_logit_is_that_of_the_share(hits: int, bias: float) -> None:
+    """Less the bias."""
+    expected = math.log(hits / (100 - hits)) - bias
+    assert pytest.approx(expected, abs=1e-6) == likeliest_logit([Count(bias, 100, hits)])
+
+
+@given(st.floats(-40, 40))
+def test_logits_and_logs_of_probabilities_are_inverse(value: float) -> None:
+    """As far as floats go."""
+    assert pytest.approx(min(value, 30), abs=1e-2) == min(logit(logprob(value)), 30)
+
+
+@given(st.lists(st.integers(0, 16), max_size=40), st.integers(-30, 30))
+def test_the_search_for_a_bias_ends(shares: list[int], start: int) -> None:
+    """Whatever is drawn, within 12 steps and the largest bias."""
+    counts: list[Count] = []
+    hits = [*shares, *[0] * 20]
+    while (bias := find(counts, start, 30)) is not None:
+        assert -30 <= bias <= 30
+        counts.append(Count(bias, 16, hits[len(counts)]))
+        assert len(counts) <= 12
+
+
+@given(st.integers(1, 63), st.floats(-3, 3))
+def test_refining_keeps_to_its_budget(hits: int, error: float) -> None:
+    """And to the largest bias."""
+    counts, rule = [Count(8, 64, hits)], Rule(draws=300)
+    while step := refine(counts, rule, abs(error)):
+        assert -30 <= step[0] <= 30
+        counts.append(Count(step[0], step[1], step[1] // 2))
+    assert sum(count.draws for count in counts) <= 300
+
+
+def test_nothing_is_refined_without_hits() -> None:
+    """Nor without misses: a truncated tail would look so."""
+    assert [None, None] == [refine([Count(8, 64, hits)], Rule()) for hits in (0, 64)]
+    assert (-math.inf, math.inf) == logit_limits([Count(8, 64, 0)])
+
+
+@given(st.integers(0, 50), st.integers(1, 50))
+def test_the_share_of_whole_answers_is_below_what_was_seen(whole: int, parts: int) -> None:
+    """Far enough for one in a million; without one it can be 0."""
+    low = share_limit(whole, whole + parts)
+    assert low < (math.log(whole / (whole + parts)) if whole else 0)
+    assert (low == -math.inf) == (whole == 0)
+    assert share_limit(50, 50) == pytest.approx(math.log(1e-6) / 50, rel=0.01)
