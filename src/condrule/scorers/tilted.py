@@ -12,7 +12,7 @@ from condrule.arms import Probe, Prompt
 from condrule.backends.base import Capabilities, Draws, Event, Query, Token
 from condrule.encodings import ENCODINGS, find_vocabulary, is_vocabulary
 from condrule.errors import ConfigError, Problem
-from condrule.evidence import UNKNOWN, Bounded, Evidence, Sampled, Tally, both
+from condrule.evidence import Bounded, Evidence, Sampled, Tally, both
 from condrule.items import Item
 from condrule.scorers.aiming import Aim, aim, draw
 from condrule.scorers.base import ProbeEvidence, Scorer, Seen
@@ -237,11 +237,13 @@ class TiltedScorer(Scorer):
     def _chains(self, probes: Sequence[Probe], seen: Seen) -> dict[tuple[str, str], _Chain]:
         """By probe and mode: the answers that lists leave open."""
         found: dict[tuple[str, str], _Chain] = {}
-        known = self._lists.infer(probes, seen)
+        known = self._lists.infer([attrs.evolve(probe, contrasts=()) for probe in probes], seen)
+        vocabulary = find_vocabulary(self.encoding)
+        endless = vocabulary is not None and vocabulary.endless
         for probe in probes:
             if self._lists.plan([probe], seen):
                 continue
-            others = frozenset(spellings(probe))
+            others = frozenset(spellings(probe) if endless else ())
             for mode, spelled in own(probe).items():
                 low, high = known[probe.id].answers[mode, "begins"].support
                 target = aim(spelled, self.encoding, others, self.canonical)
@@ -379,4 +381,4 @@ def _together(listed: Evidence, drawn: Evidence) -> Evidence:
     try:
         return both(listed, drawn)
     except ValueError:
-        return listed if listed != UNKNOWN else drawn
+        return listed
