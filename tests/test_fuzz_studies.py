@@ -248,7 +248,8 @@ def both(schema: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
 
 def _integers(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     low, high = schema.get("minimum"), schema.get("maximum")
-    near = st.integers(low if low is not None else -2, min(high or 5, 5))
+    least = low if low is not None else -2
+    near = st.integers(least, min(high or least + 7, least + 7))
     return near | st.integers(low, high)
 
 

@@ -33,7 +33,7 @@ from condrule.scorers.tilting import (
     refine,
     share_limit,
 )
-from condrule.scorers.top_logprobs import TopLogprobsScorer
+from condrule.scorers.top_logprobs import NAMED, TopLogprobsScorer
 
 __all__ = ["TiltedScorer"]
 
@@ -137,18 +137,24 @@ class TiltedScorer(Scorer):
     """
 
     event: Event = "begins"
-    draws: int = attrs.field(default=512, validator=_checked)
+    draws: int = attrs.field(
+        default=512, validator=_checked, metadata={"keywords": {"minimum": LOOK + FIRST}}
+    )
     """The most draws for one answer to one prompt."""
-    target: float = attrs.field(default=0.25, validator=_checked)
+    target: float = attrs.field(
+        default=0.25, validator=_checked, metadata={"keywords": {"exclusiveMinimum": 0}}
+    )
     """Drawing ends where the half-width of the 95 % interval is this small, in nats."""
-    largest: int = attrs.field(default=30, validator=_checked)
+    largest: int = attrs.field(
+        default=30, validator=_checked, metadata={"keywords": {"minimum": APART}}
+    )
     """The largest bias, in nats: it makes a probability of 1e-13 visible."""
-    k: int = attrs.field(default=20, validator=_checked)
+    k: int = attrs.field(default=20, validator=_checked, metadata={"keywords": {"minimum": 2}})
     """How many top logprobs are asked for."""
     canonical: bool = False
     """Take it that a model begins an answer with the token that its encoding splits it into, or a
     longer one, and with no other part of it ("Par" and "is" for Paris)."""
-    encoding: str = attrs.field(default="", validator=_checked)
+    encoding: str = attrs.field(default="", validator=_checked, metadata=NAMED)
     """The name of the models' encoding; empty: not known. That which a backend reports is used."""
 
     def plan(self, probes: Sequence[Probe], seen: Seen) -> list[Query]:
