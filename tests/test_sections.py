@@ -96,6 +96,11 @@ def test_what_is_wrong_outside_is_said_once(path: Path) -> None:
     assert 1 == len(error.value.problems)
 
 
+def test_a_misspelt_word_for_sections_is_named(path: Path) -> None:
+    """It is among the keys that there are."""
+    assert "Did you mean 'backends'?" in wrong(path, "backens: {}\n")
+
+
 def test_an_unknown_section_names_those_there_are(path: Path) -> None:
     """With the closest one."""
     assert "they are leaky, longer. Did you mean 'leaky'?" in _unknown(path, "leeky")

@@ -29,6 +29,7 @@ from condrule.backends.base import FinetuneBackend, FinetuneSpec
 from condrule.bet import ARMS, KAAREL_BET
 from condrule.bundled import favourite_countries
 from condrule.config import document
+from condrule.config.sections import SECTIONS
 from condrule.config.strict import (
     Wrong,
     accepts,
@@ -152,6 +153,8 @@ def flatten(error: BaseException, path: document.Path) -> Iterator[tuple[documen
             yield (*path, *_parts(problem.path)), problem.message
     elif isinstance(error, ForbiddenExtraKeysError):
         allowed = _keys(error.cl)
+        if error.cl is ConditionalRuleExperiment:
+            allowed = [*allowed, SECTIONS]  # taken out of the file before it is structured
         for key in sorted(error.extra_fields):
             yield (
                 (*path, key),
