@@ -58,6 +58,10 @@ class Calibration:
     bias: float = 0.0
     """The mean bias of the tokens of listed probability, in nats."""
     draws: int = 0
+    listed: tuple[Pair, ...] = ()
+    """What was drawn of the tokens of listed probability."""
+    own: tuple[Pair, ...] = ()
+    """What was drawn of the answers' own tokens, at the biases that they need."""
 
     @property
     def passed(self) -> bool:
@@ -103,7 +107,7 @@ def calibrate(listed: Sequence[Pair], used: Sequence[Pair], band: float) -> Cali
     own = _odds(used) if used else None
     draws = sum(pair.upper.draws + pair.lower.draws for pair in (*listed, *used))
     if not listed:
-        return Calibration(None, None, own, draws=draws)
+        return Calibration(None, None, own, draws=draws, own=tuple(used))
     upper, lower = ([_known(pair, one) for pair in listed] for one in ("upper", "lower"))
     printing = band / 2 / math.sqrt(len(listed))
     offset = _shift(upper, printing)
@@ -112,7 +116,7 @@ def calibrate(listed: Sequence[Pair], used: Sequence[Pair], band: float) -> Cali
     slope = 1 + (high - low) / APART if high > -math.inf else 0.0
     rise = Measurement(slope, error, (slope - 1) / error)
     mean = math.fsum(pair.upper.bias for pair in listed) / len(listed)
-    return Calibration(offset, rise, own, mean, draws)
+    return Calibration(offset, rise, own, mean, draws, tuple(listed), tuple(used))
 
 
 def _known(pair: Pair, which: str) -> Count:
