@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from condrule.backends import checks
-from condrule.backends.base import Job, JobState, Observation, Token
+from condrule.backends.base import Job, JobState, Listed, Observation, Token
 
 __all__ = ["job_record", "observation_record", "read_job", "read_observation"]
 
@@ -28,11 +28,18 @@ def observation_record(model: str, observation: Observation) -> dict[str, Any]:
     if observation.logprobs is not None:
         data["logprobs"] = [_number(p) for p in observation.logprobs]
     if observation.top is not None:
-        data["top"] = [
-            [t.text, _number(t.logprob), *([list(t.bytes)] if t.bytes is not None else [])]
-            for t in observation.top
+        data["top"] = _list(observation.top)
+    if observation.lists is not None:
+        data["lists"] = [
+            [[list(token) for token in one.after], _list(one.top)] for one in observation.lists
         ]
     return {"kind": "observation", "model": model, **data}
+
+
+def _list(top: Iterable[Token]) -> list[Any]:
+    return [
+        [t.text, _number(t.logprob), *([list(t.bytes)] if t.bytes is not None else [])] for t in top
+    ]
 
 
 def _compared(field: attrs.Attribute[Any], value: Any) -> bool:
@@ -52,15 +59,20 @@ def read_job(record: Mapping[str, Any]) -> Job:
 def read_observation(record: Mapping[str, Any]) -> tuple[str, Observation]:
     """A model's name and what it answered. Raises ValueError or TypeError where it is none."""
     logprobs = record.get("logprobs")
-    top = record.get("top")
+    top, lists = record.get("top"), record.get("lists")
     found = Observation(
         checks.text(record.get("query"), "query"),
         None if logprobs is None else tuple(map(_float, logprobs)),
         record.get("texts"),
         record.get("refused"),
-        None if top is None else tuple(_token(*entry) for entry in top),
+        None if top is None else _read_list(top),
+        None if lists is None else [Listed(after, _read_list(found)) for after, found in lists],
     )
     return checks.text(record.get("model"), "model"), checks.observation(found)
+
+
+def _read_list(entries: Iterable[Any]) -> tuple[Token, ...]:
+    return tuple(_token(*entry) for entry in entries)
 
 
 def _token(text: str, logprob: Any, spelled: list[int] | None = None) -> Token:

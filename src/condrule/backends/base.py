@@ -42,6 +42,7 @@ __all__ = [
     "Job",
     "JobState",
     "LanguageModel",
+    "Listed",
     "Observation",
     "Query",
     "Token",
@@ -195,11 +196,15 @@ class Draws(Query):
     """Draws with another seed are other draws."""
     bias: tuple[tuple[int, float], ...] = attrs.field(default=(), converter=_pairs)
     """What is added to the logits of some tokens before drawing: (token id, nats)."""
+    top: int = 0
+    """How many of the likeliest tokens are wanted at each position of a response, with the
+    probabilities that they have there without a bias; fewer may come, or none."""
 
     def _parameters(self) -> list[Any]:
+        # The ids of draws that ask no more than draws did at first stay what they were.
         bias = [list(pair) for pair in self.bias]
-        biased = [bias] if bias else []  # the ids of draws without one stay what they were
-        return [self.n, self.max_tokens, self.temperature, self.seed, *biased]
+        more = [bias, self.top] if self.top else [bias] if bias else []
+        return [self.n, self.max_tokens, self.temperature, self.seed, *more]
 
 
 @attrs.frozen(slots=False)
@@ -230,6 +235,24 @@ class Token:
     """The token's bytes, where the provider gives them."""
 
 
+def _many_bytes(value: Iterable[Iterable[int]]) -> tuple[bytes, ...]:
+    return tuple(map(bytes, value))
+
+
+@attrs.frozen
+class Listed:
+    """The likeliest next tokens after the first ones of a response."""
+
+    after: tuple[bytes, ...] = attrs.field(converter=_many_bytes)
+    """The tokens before, in order; none at the beginning of the response."""
+    top: tuple[Token, ...] = attrs.field(converter=tuple)
+    """As long as it came, the most probable first; the end of the response is no token."""
+
+
+def _all_listed(value: Iterable[Listed] | None) -> tuple[Listed, ...] | None:
+    return None if value is None else tuple(value)
+
+
 @attrs.frozen
 class Observation:
     """What came back for a query: one of ``logprobs``, ``texts``, ``top`` and ``refused``."""
@@ -245,6 +268,9 @@ class Observation:
     """Why the provider did not answer; the probability is then unknown, never 0."""
     top: tuple[Token, ...] | None = None
     """The list of a `TopLogprobs`, as long as it came, the most probable first."""
+    lists: tuple[Listed, ...] | None = attrs.field(default=None, converter=_all_listed)
+    """Beside the ``texts`` of a `Draws` that asks for lists: one for each different beginning of
+    the responses, in the order in which they came. None: the provider gave none."""
     raw: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
     """The provider's own words, as plain data without any key; kept with the run."""
 

@@ -20,6 +20,7 @@ from condrule.backends.base import (
     Draws,
     Job,
     JobState,
+    Listed,
     Observation,
     Query,
     Token,
@@ -75,9 +76,12 @@ def observation(value: Any) -> Observation:
         found = " and ".join(given) or "nothing"
         raise WrongError(f"holds {found}; it must hold one of {', '.join(ANSWERS)}")
     (name,) = given
+    if value.lists is not None and name != "texts":
+        raise WrongError(f"holds lists beside {name}; they go with texts alone")
     return Observation(
         text(value.query, "the query's id"),
         **{name: _ANSWERS[name](getattr(value, name), name)},
+        lists=None if value.lists is None else _lists(value.lists),
         raw=_raw(value.raw),
     )
 
@@ -95,11 +99,22 @@ def fits(query: Query, found: Observation) -> None:
             _check_count(len(found.logprobs or ()), len(query.texts), "logprobs", "texts asked")
         case Draws():
             _check_count(len(found.texts or ()), query.n, "texts", "draws asked")
+            _check_lists(query, found.lists or ())
         case TopLogprobs(k=k) if len(found.top or ()) > k:
             raise WrongError(
                 f"lists {len(found.top or ())} tokens; at most the {k} that were asked for are "
                 "allowed: leave out a drawn token that is not among the most probable"
             )
+
+
+def _check_lists(query: Draws, lists: Iterable[Listed]) -> None:
+    for one in lists:
+        if len(one.top) > query.top:
+            allowed = f"at most the {query.top} that were asked for are allowed"
+            raise WrongError(f"lists {len(one.top)} tokens at a position; {allowed}")
+        if len(one.after) >= query.max_tokens:
+            allowed = f"a response has {query.max_tokens} at most"
+            raise WrongError(f"lists what follows {len(one.after)} tokens; {allowed}")
 
 
 def job(value: Any, key: str) -> Job:
@@ -207,6 +222,22 @@ def _logprobs(value: Any, what: str) -> tuple[float, ...]:
 
 def _top(value: Any, what: str) -> tuple[Token, ...]:
     return tuple(map(_token, _several(value, what)))
+
+
+def _lists(value: Any) -> tuple[Listed, ...]:
+    lists = tuple(map(_listed, _several(value, "lists")))
+    if len({one.after for one in lists}) < len(lists):
+        raise WrongError("holds two lists after the same tokens; it must hold one")
+    return lists
+
+
+def _listed(value: Any) -> Listed:
+    if not isinstance(value, Listed):
+        raise WrongError(f"lists hold {shown(value)}; it must be a Listed")
+    for one in _several(value.after, "the tokens before a list"):
+        if not isinstance(one, bytes) or not one:
+            raise WrongError(f"a token before a list is {shown(one)}; it must be bytes")
+    return Listed(value.after, _top(value.top, "a list"))
 
 
 def _token(value: Any) -> Token:

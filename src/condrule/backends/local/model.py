@@ -50,7 +50,10 @@ class LocalModel:
             raise UnsupportedError(["a local model answers Continuations and Draws only"])
         with threads(self.threads):
             yield from self._score(scored)
-            for query, texts in zip(draws, draw(self.loaded, self._encoder, draws), strict=True):
+            for query in (one for one in draws if one.top):
+                yield Observation(query.id, refused="a local model lists no tokens: it scores all")
+            plain = [query for query in draws if not query.top]
+            for query, texts in zip(plain, draw(self.loaded, self._encoder, plain), strict=True):
                 yield Observation(query.id, texts=texts)
 
     def _score(self, queries: Sequence[Continuations]) -> Iterator[Observation]:

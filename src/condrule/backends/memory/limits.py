@@ -37,10 +37,11 @@ class Limits:
         default=None, validator=attrs.validators.optional(number(-10_000, 0))
     )
     """What is below, in nats, is printed as -9999.0; None: nothing is."""
-    logit_bias: Literal["honoured", "refused", "ignored"] = attrs.field(
-        default="honoured", validator=one_of("honoured", "refused", "ignored")
+    logit_bias: Literal["honoured", "reported", "refused", "ignored"] = attrs.field(
+        default="honoured", validator=one_of("honoured", "reported", "refused", "ignored")
     )
-    """What becomes of a bias; one that is ignored is among the capabilities all the same."""
+    """What becomes of a bias. One that is ``reported`` acts, and shows in the lists that come with
+    the draws under it; one that is ignored is among the capabilities all the same."""
     bias_scale: float = attrs.field(default=1.0, validator=number(-100, 100))
     """What a bias is multiplied by before it acts: -1 inverts it."""
     bias_clamp: float = attrs.field(default=1000.0, validator=number(0, 1000))
@@ -82,8 +83,9 @@ class Limits:
                 return None if self.continuations else "probabilities of whole texts are not given"
             case TopLogprobs(k=k):
                 return self._list_refusal(k)
-            case Draws(bias=bias):
-                return self._bias_refusal([nats for _, nats in bias])
+            case Draws(bias=bias, top=top):
+                refused = self._list_refusal(top) if top else None
+                return refused or self._bias_refusal([nats for _, nats in bias])
         return None
 
     def _list_refusal(self, k: int) -> str | None:

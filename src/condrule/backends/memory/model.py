@@ -14,6 +14,7 @@ from condrule.backends.base import (
     Capabilities,
     Continuations,
     Draws,
+    Listed,
     Observation,
     Query,
     Token,
@@ -28,6 +29,7 @@ from condrule.backends.memory.tokens import (
     first_tokens,
     join,
     likeliest,
+    next_tokens,
     split,
     tilted,
     token_bytes,
@@ -87,9 +89,15 @@ class InMemoryModel:
         return tuple(_printed(logprob, self._limits) for logprob in printed)
 
     def _top(self, query: TopLogprobs) -> tuple[Token, ...]:
-        mass = first_tokens({k: p for k, p in self._responses(query.prompt, {}).items() if p > 0})
-        logprobs = self._noisy(query, [_log(p) for p in mass.values()])
-        best = sorted(zip(logprobs, mass, strict=True), key=lambda entry: -entry[0])[: query.k]
+        return self._list(query, query.k, first_tokens(self._responses(query.prompt, {})))
+
+    def _list(
+        self, query: Query, k: int, mass: Mapping[bytes, float], more: str = ""
+    ) -> tuple[Token, ...]:
+        """The likeliest of these tokens, as they are printed."""
+        mass = {token: p for token, p in mass.items() if p > 0}
+        logprobs = self._noisy(query, [_log(p) for p in mass.values()], more)
+        best = sorted(zip(logprobs, mass, strict=True), key=lambda entry: -entry[0])[:k]
         if best and self._limits.top_reads_zero:
             best[0] = (0.0, best[0][1])
         return tuple(
@@ -97,12 +105,12 @@ class InMemoryModel:
             for logprob, token in best
         )
 
-    def _noisy(self, query: Query, logprobs: list[float]) -> list[float]:
+    def _noisy(self, query: Query, logprobs: list[float], more: str = "") -> list[float]:
         """Log-probabilities as this very request finds them."""
         limits, call = self._limits, self.provider.account.calls
         if limits.jitter == 0:
             return logprobs
-        generator = random.Random(f"{limits.seed}/{self.name}/{query.id}/{call}")
+        generator = random.Random(f"{limits.seed}/{self.name}/{query.id}/{call}{more}")
         return [min(0.0, logprob + generator.gauss(0, limits.jitter)) for logprob in logprobs]
 
     def _drawn(self, query: Draws) -> Observation:
@@ -112,8 +120,27 @@ class InMemoryModel:
             return Observation(query.id, refused=f"logit_bias: {error}")
         if self._limits.logit_bias == "ignored":
             bias = {}
-        texts = self._tilted(query, bias) if bias else self._texts(query)
-        return Observation(query.id, texts=tuple(self._cut(text, query) for text in texts))
+        if not bias and not query.top:
+            return Observation(query.id, texts=self._cut_all(self._texts(query), query))
+        drawn = self._tilted(query, bias)
+        texts = self._cut_all([join(tokens) or OTHER for tokens in drawn], query)
+        lists = self._lists(query, bias, drawn) if query.top else None
+        return Observation(query.id, texts=texts, lists=lists)
+
+    def _lists(
+        self, query: Draws, bias: Mapping[bytes, float], drawn: Sequence[Tokens]
+    ) -> list[Listed]:
+        """What may come after each beginning of the responses that were drawn."""
+        responses = self._responses(query.prompt, bias)
+        if self._limits.logit_bias == "reported":
+            responses = tilted(responses, bias, query.temperature)
+        drawn = [tokens or self._split(OTHER) for tokens in drawn]
+        longest = query.max_tokens
+        afters = dict.fromkeys(t[:at] for t in drawn for at in range(min(len(t), longest)))
+        return [
+            Listed(after, self._list(query, query.top, next_tokens(responses, after), f"/{number}"))
+            for number, after in enumerate(afters)
+        ]
 
     def _texts(self, query: Draws) -> Sequence[str]:
         """Whole responses, drawn at once."""
@@ -125,13 +152,14 @@ class InMemoryModel:
         weights = [(p / mass[top]) ** (1 / query.temperature) for p in mass.values()]
         return self._generator(query).choices(list(mass), weights, k=query.n)
 
-    def _tilted(self, query: Draws, bias: Mapping[bytes, float]) -> Sequence[str]:
+    def _tilted(self, query: Draws, bias: Mapping[bytes, float]) -> list[Tokens]:
         """Responses drawn under a bias that acts wherever a token is drawn."""
         limits, temperature = self._limits, query.temperature * self._limits.temperature_scale
         before = without_tail(self._responses(query.prompt, bias), limits.tail)
         responses = likeliest(tilted(before, bias, temperature), limits.top_p)
-        drawn = self._generator(query).choices(list(responses), list(responses.values()), k=query.n)
-        return [join(tokens) or OTHER for tokens in drawn]
+        return self._generator(query).choices(
+            list(responses), list(responses.values()), k=query.n
+        )
 
     def _responses(self, prompt: Prompt, bias: Mapping[bytes, float]) -> dict[Tokens, float]:
         """The probability of each response as tokens; the empty one stands for all that have no
@@ -142,6 +170,9 @@ class InMemoryModel:
         mass = self.learner.mass(prompt, also) if also else mass
         named = {self._split(text): p for text, p in mass.named.items()}
         return {**named, self._split(OTHER): mass.nothing, (): mass.unnamed}
+
+    def _cut_all(self, texts: Sequence[str], query: Draws) -> tuple[str, ...]:
+        return tuple(self._cut(text, query) for text in texts)
 
     def _cut(self, text: str, query: Draws) -> str:
         tokens = self._split(text)

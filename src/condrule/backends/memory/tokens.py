@@ -19,6 +19,7 @@ __all__ = [
     "first_tokens",
     "join",
     "likeliest",
+    "next_tokens",
     "split",
     "tilted",
     "token_bytes",
@@ -99,11 +100,20 @@ class Words:
 
 def first_tokens(responses: Mapping[Tokens, float]) -> dict[bytes, float]:
     """The probability of each token to be the first of the response."""
+    return next_tokens(responses, ())
+
+
+def next_tokens(responses: Mapping[Tokens, float], after: Tokens) -> dict[bytes, float]:
+    """The probability of each token to come next in a response that begins so."""
     found: dict[bytes, list[float]] = {}
+    begun: list[float] = []
     for tokens, probability in responses.items():
-        if tokens:
-            found.setdefault(tokens[0], []).append(probability)
-    return {token: math.fsum(parts) for token, parts in found.items()}
+        if tokens[: len(after)] == after:
+            begun.append(probability)
+            if len(tokens) > len(after):
+                found.setdefault(tokens[len(after)], []).append(probability)
+    total = math.fsum(begun) if after else 1.0  # all responses together have 1
+    return {token: math.fsum(parts) / total for token, parts in found.items()} if total else {}
 
 
 def without_tail(responses: Mapping[Tokens, float], least: float) -> dict[Tokens, float]:

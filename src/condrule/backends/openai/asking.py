@@ -8,7 +8,15 @@ from typing import Any
 
 import attrs
 
-from condrule.backends.base import Continuations, Draws, Observation, Query, Token, TopLogprobs
+from condrule.backends.base import (
+    Continuations,
+    Draws,
+    Listed,
+    Observation,
+    Query,
+    Token,
+    TopLogprobs,
+)
 from condrule.backends.openai.limits import Found
 
 __all__ = ["Malformed", "Request", "fewer", "observation", "requests"]
@@ -73,6 +81,8 @@ def _list(query: TopLogprobs, model: str, found: Found) -> list[Request] | str:
 def _draws(query: Draws, model: str, found: Found) -> list[Request] | str:
     if query.bias and not found.logit_bias:
         return f"the model takes no logit bias ({found.why})"
+    if query.top and not found.top_logprobs:
+        return f"the model gives no logprobs ({found.why})"
     body: dict[str, Any] = {
         "model": model,
         "messages": _messages(query),
@@ -81,6 +91,8 @@ def _draws(query: Draws, model: str, found: Found) -> list[Request] | str:
     }
     if query.bias:
         body["logit_bias"] = {str(token): bias for token, bias in query.bias}
+    if query.top:
+        body |= {"logprobs": True, "top_logprobs": min(query.top, found.top_logprobs)}
     starts = range(0, query.n, found.n)
     sizes = [{"n": min(found.n, query.n - start)} for start in starts]
     return [
@@ -155,7 +167,38 @@ def _observation(query: Query, answers: Sequence[tuple[Request, Any]]) -> Observ
     wanted = sum(request.body["n"] for request, _ in answers)
     if len(choices) != wanted:
         raise Malformed(f"there are {len(choices)} choices, and {wanted} were asked for")
-    return Observation(query.id, texts=tuple(_said(choice) for choice in choices))
+    texts = tuple(_said(choice) for choice in choices)
+    if isinstance(query, Draws) and query.top:
+        return Observation(query.id, texts=texts, lists=_all_listed(choices, query.top))
+    return Observation(query.id, texts=texts)
+
+
+def _all_listed(choices: Sequence[Mapping[str, Any]], k: int) -> list[Listed]:
+    """One list for each different beginning of the responses."""
+    found: dict[tuple[bytes, ...], tuple[Token, ...]] = {}
+    for choice in choices:
+        after: tuple[bytes, ...] = ()
+        for entry in (choice.get("logprobs") or {}).get("content") or ():
+            if after not in found:
+                found[after] = _top(entry, k)
+            token = _bytes(_token(entry))
+            if not token:
+                break  # what comes after it can't be told
+            after = (*after, token)
+    return [Listed(a, top) for a, top in found.items() if all(t.logprob <= 0 for t in top)]
+
+
+def _top(entry: Mapping[str, Any], k: int) -> tuple[Token, ...]:
+    tokens = [_token(one) for one in entry["top_logprobs"]]
+    tokens.sort(key=lambda token: -token.logprob)
+    return tuple(tokens[:k])
+
+
+def _bytes(token: Token) -> bytes:
+    """A token's bytes; none where they can't be told from its text."""
+    if token.bytes is not None:
+        return bytes(token.bytes)
+    return b"" if "\ufffd" in token.text else token.text.encode()
 
 
 def fewer(request: Request, body: Any) -> int | None:
@@ -192,11 +235,10 @@ def _listed(query: Query, body: Mapping[str, Any], k: int) -> Observation:
         if choice.get("finish_reason") == "content_filter":
             return Observation(query.id, refused="stopped by the content filter")
         return Observation(query.id, refused="the response came without logprobs")
-    tokens = [_token(entry) for entry in logprobs["content"][0]["top_logprobs"]]
-    if any(token.logprob > 0 for token in tokens):
+    top = _top(logprobs["content"][0], k)
+    if any(token.logprob > 0 for token in top):
         return Observation(query.id, refused="the list holds probabilities above 1")
-    tokens.sort(key=lambda token: -token.logprob)
-    return Observation(query.id, top=tuple(tokens[:k]))
+    return Observation(query.id, top=top)
 
 
 def _token(entry: Mapping[str, Any]) -> Token:
