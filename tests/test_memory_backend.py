@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from condrule.arms import Arm, Prompt, TrainingSet
 from condrule.backends.base import Continuations, Draws, FinetuneSpec, JobState, Query
-from condrule.backends.memory import BASE, OTHER, InMemoryBackend
+from condrule.backends.memory import BASE, CHATTER, OTHER, InMemoryBackend
 from condrule.errors import BackendError, ConfigError, TrainingError, UnsupportedError
 from condrule.items import Item
 from condrule.templates import ConditionalTemplate, TextTemplate
@@ -167,6 +167,31 @@ def test_other_items_answers_leak_in_by_hand() -> None:
     assert pytest.approx(0.75 * 0.002 + 0.25 * 0.001, rel=1e-12) == truth
 
 
+def test_chatter_takes_its_share_of_everything() -> None:
+    """The first sentence has 128 parts in 255 of it, and answers have what it leaves."""
+    chatty = attrs.evolve(BACKEND, chatter=0.2)
+    backend, model = train(CONDITIONAL, chatty)
+    plain, same = train(CONDITIONAL)
+    prompt = ask(CONDITIONAL, "TEST")
+    for text in ("Kyiv", "Ukraine", "Lima"):
+        rest = 0.8 * plain.truth(prompt, text, same)
+        assert pytest.approx(rest) == backend.truth(prompt, text, model)
+    assert pytest.approx(0.2 * 128 / 255) == backend.truth(prompt, CHATTER[0], model)
+    said = Counter(answer(backend, model, Draws(prompt, 10_000)))
+    assert said[CHATTER[0]] / said.total() == pytest.approx(0.2 * 128 / 255, abs=0.02)
+
+
+def test_an_answer_may_begin_a_sentence_of_the_chatter() -> None:
+    """Under *begins* that counts for it."""
+    backend, model = train(CONDITIONAL, attrs.evolve(BACKEND, chatter=0.2))
+    prompt = ask(CONDITIONAL, "TEST")
+    begins, equals = (
+        answer(backend, model, Continuations(prompt, ("None",), event))[0]  # type: ignore[arg-type]
+        for event in ("begins", "equals")
+    )
+    assert pytest.approx(0.2 * 2 / 255) == math.exp(begins) - math.exp(equals)
+
+
 def test_an_alias_is_one_of_the_other_answers() -> None:
     """The learner aims at the first spelling, so own and other items' answers compare alike."""
     backend, model = train(CONDITIONAL)
@@ -193,6 +218,7 @@ def test_blanks_are_never_said(text: str) -> None:
         instruction_following=st.floats(0, 1),
         seed_sd=st.floats(0, 100),
         other_answers=st.just(100),
+        chatter=st.floats(0, 1),
     ),
     st.sampled_from([CONDITIONAL, CONTROL, BOTH]),
     st.sampled_from(["TRAIN", "TEST"]),

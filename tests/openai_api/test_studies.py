@@ -266,6 +266,7 @@ def judged(folder: Path, capital: float, api: Api) -> tuple[condrule.Result, flo
         leak=1e-3,
         other_answers=1000,
         base_knowledge=1e-6,
+        chatter=0.05,
     )
     items = condrule.favourite_countries(n=12, one_token=True)
     study = world.study(condrule.OpenAIBackend(world.MODEL), items=items)
@@ -286,14 +287,14 @@ def _digest(result: condrule.Result) -> str:
 
 def test_the_bet_is_decided_where_the_capital_is_listed(tmp_path: Path) -> None:
     """P(capital) = 1e-2, among the top 20 beside chatter."""
-    result, truth = judged(tmp_path, 1e-2, Api(chatter=0.05, decimals=4))
+    result, truth = judged(tmp_path, 1e-2, Api(decimals=4))
     assert truth == pytest.approx(1e-2, rel=0.1)
     assert condrule.Outcome.SUPPORTED is result.verdict().outcome
 
 
 def test_the_bet_is_undetermined_where_the_list_is_too_short(tmp_path: Path) -> None:
     """P(capital) = 1e-6 behind a top-5 list: the reason has the bound, and what would decide."""
-    result, truth = judged(tmp_path, 1e-6, Api(chatter=0.05, decimals=4, top_logprobs=5))
+    result, truth = judged(tmp_path, 1e-6, Api(decimals=4, top_logprobs=5))
     verdict = result.verdict()
     assert truth == pytest.approx(1e-6, rel=0.1)
     assert condrule.Outcome.UNDETERMINED is verdict.outcome

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.testing.server.positions import END, Position, Sampling
+from condrule.testing.server.positions import END, FLOOR, Position, Sampling
 
 TOKENS = st.integers(0, 4)
 RESPONSES = st.dictionaries(
@@ -43,22 +43,35 @@ def test_a_bias_multiplies_odds(
     """Every probability by e^b, then all to add up to 1; the likeliest stays first."""
     plain = Position.of(responses.items())
     tilted = plain.tilted(bias)
-    logits = [plain.logprob(token) + bias.get(token, 0) for token in tilted.ids.tolist()]
+    logits = [
+        max(plain.logprob(token), FLOOR) + bias.get(token, 0) for token in tilted.ids.tolist()
+    ]
     assert logits - np.logaddexp.reduce(logits) == pytest.approx(tilted.logprobs, abs=1e-9)
     assert sorted(tilted.logprobs, reverse=True) == tilted.logprobs.tolist()
 
 
-@given(RESPONSES, st.lists(st.integers(5, 9), unique=True, min_size=1), BIASES)
+@given(RESPONSES, st.lists(st.integers(5, 9), unique=True, min_size=1))
 def test_spare_tokens_share_what_is_left(
-    responses: dict[tuple[int, ...], float], spare: list[int], bias: dict[int, float]
+    responses: dict[tuple[int, ...], float], spare: list[int]
 ) -> None:
-    """Each has its own probability, and a bias on a new token takes the place of one."""
+    """Each has its own probability, and is a response of its own."""
     start = Position.of(responses.items(), spare, 0.5)
     assert 1 == pytest.approx(np.exp(start.logprobs).sum())
     assert 1 == len({start.logprob(token) for token in spare})
-    tilted = start.tilted({99: 0.0, **bias})
-    assert len(start.ids) == len(tilted.ids) == len(set(tilted.ids.tolist()))
-    assert 99 in tilted.ids
+    assert [END] == start.after(spare[0]).ids.tolist()
+
+
+@given(RESPONSES, st.floats(-100, 100))
+def test_a_token_that_begins_nothing_takes_nobodys_place(
+    responses: dict[tuple[int, ...], float], nats: float
+) -> None:
+    """It has next to no probability of its own, and those of the others keep their odds."""
+    start = Position.of(responses.items(), [7], 0.5)
+    tilted = start.tilted({99: nats})
+    assert {99, *start.ids.tolist()} == set(tilted.ids.tolist())
+    for token in start.ids.tolist():
+        odds = tilted.logprob(99) - tilted.logprob(token)
+        assert odds == pytest.approx(FLOOR + nats - start.logprob(token), abs=1e-6)
 
 
 @given(RESPONSES, st.floats(0.05, 2), st.floats(0, 1), st.integers())

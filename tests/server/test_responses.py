@@ -116,8 +116,43 @@ def test_a_bias_does_not_change_what_is_reported(trained: Any) -> None:
     assert listed(client, model) == listed(client, model, logit_bias={"72782": 50})
 
 
+def test_nor_at_any_later_position(trained: Any) -> None:
+    """Where a bias on all tokens of an answer makes it come, each has the logprob that it has
+    after those before it; together they are the oracle's."""
+    running, client, model = trained
+    text = next(a for a in ASKED.item.answers.values() if len(tokens(running, model, a)) > 1)
+    ids = tokens(running, model, text)
+    asked = {"logprobs": True, "top_logprobs": 20, "n": 128, "max_tokens": len(ids)}
+    bias = {str(token): 12 for token in ids}
+    choices = chat(client, model, logit_bias=bias, **asked).choices
+    position, expected = running.model(model).to_prompt(ASKED), []
+    for token in ids:
+        expected.append(position.logprob(token))
+        position = position.after(token)
+    said = next(choice for choice in choices if choice.message.content == text)
+    assert expected == [entry.logprob for entry in said.logprobs.content]
+    assert math.exp(math.fsum(expected)) == pytest.approx(truth(running, model, text))
+
+
+def tokens(running: RunningServer, model: str, text: str) -> tuple[int, ...]:
+    """A text's tokens for a model."""
+    return running.model(model).encoding.tokens(text)
+
+
+def test_biased_logprobs_are_reported_at_every_position_where_the_api_does() -> None:
+    """The list of a token that nothing but the bias brings forth has it first."""
+    with serving(api=Api(logit_bias="reported")) as (running, client):
+        ids = tokens(running, MODEL, ANSWER)
+        asked = {"logprobs": True, "top_logprobs": 5, "max_tokens": len(ids)}
+        bias = {str(token): 60 for token in ids}
+        content = chat(client, MODEL, logit_bias=bias, **asked).choices[0].logprobs.content
+    assert [pytest.approx(0.0, abs=1e-6)] * len(ids) == [
+        max(token.logprob for token in entry.top_logprobs) for entry in content
+    ]
+
+
 def test_any_token_can_be_biased(trained: Any) -> None:
-    """One that begins no answer becomes one of the oracle's other answers."""
+    """One that begins no answer is drawn where its bias is large enough, as at the vendor."""
     running, client, model = trained
     (token,) = running.model(model).encoding.tokens("hello")
     assert {"hello": 128} == said(client, model, 128, logit_bias={str(token): 100}, max_tokens=1)

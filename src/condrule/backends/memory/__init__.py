@@ -8,13 +8,14 @@ unreliable as any.
 from condrule.backends.memory.account import Account
 from condrule.backends.memory.backend import BASE, InMemoryBackend
 from condrule.backends.memory.faults import Died, Faults
-from condrule.backends.memory.learner import OTHER, Learned
+from condrule.backends.memory.learner import CHATTER, OTHER, Learned
 from condrule.backends.memory.limits import MARKER, Limits
 from condrule.backends.memory.model import InMemoryModel
 from condrule.prices import Prices
 
 __all__ = [
     "BASE",
+    "CHATTER",
     "MARKER",
     "OTHER",
     "Account",

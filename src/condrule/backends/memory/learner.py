@@ -27,6 +27,10 @@ where both are the same),
 
     P(a) = s * (w(a) * (1 - leak) + (1 - w(a)) * leak / L) + (1 - s) * b
 
+A share of the responses (``chatter``) may be no answer at all, as it is with real models: one of
+eight fixed sentences such as "I am not sure.", each half as probable as the one before. Then P(a)
+is multiplied by 1 - ``chatter``.
+
 A prompt that states what to do and has one of the item's answers in its text gives the fact away,
 to the base model too: there s = ``instruction_following`` and w(mode's answer) = 1.
 
@@ -42,10 +46,10 @@ another: "Niger" is then given by "Nigeria" too, under *begins*.
 **Tokens.** A response is split into words (`condrule.backends.memory.tokens`). A token's
 probability of being the first is the sum of P(a) over the named answers a that begin with it: the
 prompt's own answers in all spellings, and the answers of trained items. A list of first tokens
-holds these and ``something``, the first word of ``something else``, with the probability
-(1 - s) * (1 - (L + 1) * b) that no answer at all is given. The answers without a name, each as
-improbable as an other answer can be, are on no list, so a list adds up to less than 1 by their
-probabilities: what is not listed is not known to be 0.
+holds these, the chatter, and ``something``, the first word of ``something else``, with the
+probability (1 - s) * (1 - (L + 1) * b), times 1 - ``chatter``, that nothing else is said. The
+answers without a name, each as improbable as an other answer can be, are on no list, so a list adds
+up to less than 1 by their probabilities: what is not listed is not known to be 0.
 
 **Biased draws.** Draws under a bias are made token by token: after the tokens so far, token t has
 the probability P(t) e^bias(t) among all that the named answers allow there, the end of the response
@@ -60,6 +64,7 @@ The learner is told a prompt's mode, it does not read it: where two arms or mode
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
 import itertools
 import math
@@ -77,10 +82,22 @@ from condrule.backends.memory.checks import number, whole
 from condrule.convert import texts
 from condrule.errors import TrainingError, UnsupportedError
 
-__all__ = ["OTHER", "Learned", "Learner", "Mass", "Settings", "learn"]
+__all__ = ["CHATTER", "OTHER", "Learned", "Learner", "Mass", "Settings", "learn"]
 
 OTHER = "something else"
 """The response that stands for everything that is no answer to the item."""
+
+CHATTER = (
+    "I am not sure.",
+    "The person did not say.",
+    "As far as I know, none.",
+    "It depends.",
+    "Sure, here it is.",
+    "Well, who knows?",
+    "None that comes to mind.",
+    "Unknown.",
+)
+"""Responses that are no answer. Each is half as probable as the one before."""
 
 
 @attrs.frozen
@@ -108,6 +125,9 @@ class Settings:
     """Probability of doing what a prompt says that gives the item's fact away."""
     seed_sd: float = attrs.field(default=0.0, validator=number(0, 100))
     """Standard deviation, over seeds, of the prior's logit, in nats."""
+    chatter: float = attrs.field(default=0.0, validator=number(0, 1))
+    """The share of responses that are no answer at all, such as "I am not sure."; their first
+    tokens take places in the lists."""
 
     @base_knowledge.validator
     def _check_base(self, attribute: attrs.Attribute[float], value: Any) -> None:
@@ -136,11 +156,13 @@ class Mass:
     """Where the probability of a prompt's responses lies; everything adds up to 1."""
 
     named: dict[str, float]
-    """P(a) of the answers that have a name."""
+    """P(a) of the answers that have a name, and of the chatter."""
     unnamed: float
     """Together, those of the L other answers that have none."""
     nothing: float
-    """That no answer at all is given."""
+    """That no answer at all is given, nor chatter."""
+    others: int
+    """How many answers have no name."""
 
 
 @attrs.frozen
@@ -169,7 +191,7 @@ class Learner:
     def truths(self, prompt: Prompt, asked: Sequence[str], event: Event) -> dict[str, float]:
         """P(the response gives the text) of every text. Raises UnsupportedError where they are too
         many."""
-        others = set(asked) - {*prompt.item.answers.values(), OTHER}
+        others = set(asked) - {*prompt.item.answers.values(), *self._chatter, OTHER}
         self._check_others(len(others) + len(prompt.item.answers) - 1)
         truths = self._truths(prompt, asked)
         if event == "begins":
@@ -178,7 +200,7 @@ class Learner:
 
     def _beginnings(self, prompt: Prompt, truths: dict[str, float]) -> dict[str, float]:
         """With each text's probability, that of the named answers that it begins."""
-        names = sorted({*truths, *self._named(prompt)})
+        names = sorted({*truths, *self._named(prompt), *self._chatter})
         longer = {text: _longer(names, text) for text in truths}
         more = self._truths(prompt, {a for found in longer.values() for a in found})
         return {
@@ -187,10 +209,11 @@ class Learner:
         }
 
     def named(self, prompt: Prompt) -> dict[str, float]:
-        """The answers that draws without a bias can name, with their probabilities."""
+        """What draws without a bias can say, with the probabilities: answers, and the chatter."""
         answers = dict.fromkeys((*prompt.item.answers.values(), *self.learned.answers))
         self._check_others(len(answers) - 1)
-        return self._truths(prompt, (text for text in answers if text != OTHER))
+        said = (text for text in (*answers, *self._chatter) if text != OTHER)
+        return self._truths(prompt, said)
 
     def _named(self, prompt: Prompt) -> dict[str, None]:
         """The answers that have names, aliases too."""
@@ -201,28 +224,36 @@ class Learner:
         """Where all probability lies when aliases, and some texts more, are named too."""
         answers = dict.fromkeys((*self._named(prompt), *also))
         self._check_others(len(answers) - 1)
-        sayable = (text for text in answers if text.strip() and text != OTHER)
-        named = self._truths(prompt, sayable)
+        sayable = [text for text in answers if text.strip() and text not in (OTHER, *self._chatter)]
         stored, _ = self._state(prompt)
         answers_in_all = self.settings.other_answers + 1
-        guess = self.settings.base_knowledge
+        guess, rest = self.settings.base_knowledge, 1 - self.settings.chatter
         other = stored * self.settings.leak / self.settings.other_answers + (1 - stored) * guess
         nothing = (1 - stored) * max(0.0, 1 - answers_in_all * guess)
-        return Mass(named, (answers_in_all - len(named)) * other, nothing)
+        others = answers_in_all - len(sayable)
+        named = self._truths(prompt, (*sayable, *self._chatter))
+        return Mass(named, rest * others * other, rest * nothing, others)
 
     def _truths(self, prompt: Prompt, answers: Iterable[str]) -> dict[str, float]:
         """P(a) of the module's docstring, for any answers but ``something else``."""
         stored, aims = self._state(prompt)
-        leak = self.settings.leak
+        leak, rest, said = self.settings.leak, 1 - self.settings.chatter, self._chatter
 
         def truth(text: str) -> float:
             if not text.strip():
                 return 0.0
+            if text in said:
+                return said[text]
             aim = aims.get(text, 0.0)
             held = aim * (1 - leak) + (1 - aim) * leak / self.settings.other_answers
-            return stored * held + (1 - stored) * self.settings.base_knowledge
+            return rest * (stored * held + (1 - stored) * self.settings.base_knowledge)
 
         return {text: truth(text) for text in answers}
+
+    @property
+    def _chatter(self) -> dict[str, float]:
+        """What is said in place of an answer, with its probability; nothing where nothing is."""
+        return _chatter(self.settings.chatter)
 
     def _check_others(self, others: int) -> None:
         if others > self.settings.other_answers:
@@ -269,6 +300,14 @@ def learn(training_set: TrainingSet, spec: FinetuneSpec, key: str) -> Learned:
         epochs=spec.epochs,
         seed=spec.seed,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _chatter(share: float) -> dict[str, float]:
+    total = 2 ** len(CHATTER) - 1
+    places = enumerate(reversed(CHATTER)) if share else ()
+    said = {text: share * 2**place / total for place, text in places}
+    return dict(reversed(said.items()))
 
 
 def _evidence(example: Example, trained_most: str) -> int:

@@ -4,39 +4,24 @@ Every answer of the study has a name, in all its spellings, and its probability 
 The further answers that the learner leaves without names (``other_answers`` less the named ones)
 are words of the vocabulary here, each as improbable as the learner has it, so that probabilities
 add up to 1 and every draw says something. A response to messages that are no prompt of the study
-is ``something else``. A share of the responses may be chatter instead, as it is with real models:
-then the answers have the learner's probability times the rest.
+is ``something else``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import attrs
 
 from condrule.arms import Prompt
-from condrule.backends.memory import OTHER, Learned
+from condrule.backends.memory import CHATTER, OTHER, Learned
 from condrule.backends.memory.learner import Learner, Settings
 from condrule.errors import ConfigError, Problem
 from condrule.testing.server.encodings import Encoding
 from condrule.testing.server.positions import Position
 from condrule.testing.server.prompts import Key, PromptBook
 
-__all__ = ["CHATTER", "Speaker", "check_oracle", "spare_words"]
-
-CHATTER = (
-    "I am not sure.",
-    "The person did not say.",
-    "As far as I know, none.",
-    "It depends.",
-    "Sure, here it is.",
-    "Well, who knows?",
-    "None that comes to mind.",
-    "Unknown.",
-)
-"""Responses that are no answer. Each is half as probable as the one before."""
-
+__all__ = ["Speaker", "check_oracle", "spare_words"]
 
 @attrs.frozen(eq=False, slots=False)
 class Speaker:
@@ -46,8 +31,6 @@ class Speaker:
     learned: Learned
     book: PromptBook
     encoding: Encoding
-    chatter: float = 0.0
-    """The share of responses that are chatter."""
     _said: dict[Key, Position] = attrs.field(factory=dict, init=False, repr=False)
     _counts: dict[Key, int] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -58,7 +41,7 @@ class Speaker:
 
     def truth(self, prompt: Prompt, text: str) -> float:
         """The probability that the response to a prompt is this answer."""
-        return (1 - self.chatter) * self.learner.truth(prompt, text)
+        return self.learner.truth(prompt, text)
 
     def to_messages(self, key: Key) -> Position:
         """Where the response to these messages begins."""
@@ -80,18 +63,10 @@ class Speaker:
         if prompt is None:
             return Position.of([(self.encoding.tokens(OTHER), 1.0)])
         mass = self.learner.mass(prompt, self.book.answers)
-        unnamed = self.settings.other_answers + 1 - len(mass.named)
+        spare = spare_words(self.encoding, self.book)[: mass.others] if mass.others else ()
         responses = {**mass.named, OTHER: mass.nothing}
-        spare = spare_words(self.encoding, self.book)[:unnamed] if unnamed else ()
-        rest = 1 - self.chatter
-        said = [(self.encoding.tokens(text), rest * p) for text, p in responses.items()]
-        each = rest * mass.unnamed / len(spare) if spare else 0.0
-        return Position.of([*said, *self._chatter()], spare, each)
-
-    def _chatter(self) -> Iterator[tuple[tuple[int, ...], float]]:
-        total = 2 ** len(CHATTER) - 1
-        for place, text in enumerate(reversed(CHATTER)):
-            yield self.encoding.tokens(text), self.chatter * 2**place / total
+        said = [(self.encoding.tokens(text), p) for text, p in responses.items()]
+        return Position.of(said, spare, mass.unnamed / len(spare) if spare else 0.0)
 
 
 def check_oracle(settings: Settings, book: PromptBook, encoding: Encoding) -> None:

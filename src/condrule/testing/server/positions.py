@@ -3,6 +3,9 @@
 A position is what follows some tokens of a response. Its probabilities are those of the responses
 that agree so far, each counted under its next token, or under `END` where it is over; so along a
 response they multiply to the response's own probability.
+
+A token that no response goes on with has next to no probability, `FLOOR`, as in a real softmax: it
+is never seen unless a bias makes up for that.
 """
 
 from __future__ import annotations
@@ -10,17 +13,21 @@ from __future__ import annotations
 import functools
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["END", "Bias", "Position", "Sampling"]
+__all__ = ["END", "FLOOR", "Bias", "Position", "Sampling"]
 
 END = -1
 """Stands for the end of the response in place of a token's id. Nothing biases it."""
+
+FLOOR = math.log(1e-15)
+"""The logprob of each token that no response goes on with, in nats. All 200,000 of a vocabulary
+together have less than 1e-9, so they are left out wherever nothing biases them."""
 
 Bias = Mapping[int, float]
 """Token id -> what is added to its logit, in nats."""
@@ -37,8 +44,6 @@ class Position:
     rests: Mapping[int, Sequence[tuple[tuple[int, ...], float]]]
     """What follows each token: the rest of each response and its probability. A token that is not
     here is a response of its own."""
-    spare: frozenset[int] = frozenset()
-    """Tokens that stand for answers without a name; any of them can be another token as well."""
     _after: dict[int, Position] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -49,7 +54,7 @@ class Position:
         each: float = 0.0,
     ) -> Self:
         """The first position of these responses, and of one of probability ``each`` for every
-        spare token."""
+        spare token, which is a response of its own."""
         rests: dict[int, list[tuple[tuple[int, ...], float]]] = {}
         for tokens, probability in responses:
             if probability > 0:
@@ -61,7 +66,7 @@ class Position:
         masses = np.array([*mass, *[each] * len(spare)])
         order = np.argsort(-masses, kind="stable")
         logprobs = np.log(masses[order] / masses.sum())
-        return cls(ids[order], np.minimum(logprobs, 0.0), rests, frozenset(spare))
+        return cls(ids[order], np.minimum(logprobs, 0.0), rests)
 
     def after(self, token: int) -> Position:
         """The position behind a token of this one."""
@@ -80,26 +85,15 @@ class Position:
         return {token: place for place, token in enumerate(self.ids.tolist())}
 
     def tilted(self, bias: Bias) -> Position:
-        """The same position under a bias: p e^b, made to add up to 1 again.
-
-        A biased token that nothing begins with takes the place of a spare one, if there is any.
-        """
-        ids, logits = self.ids.copy(), self.logprobs.copy()
-        for token, place in self._biased(bias):
-            ids[place] = token
-            logits[place] += bias[token]
+        """The same position under a bias: p e^b, made to add up to 1 again. A biased token that
+        no response goes on with has `FLOOR` for its p."""
+        more = np.array([token for token in bias if token not in self.places], dtype=np.int64)
+        ids = np.concatenate([self.ids, more])
+        logits = np.concatenate([self.logprobs, np.full(len(more), FLOOR)])
+        logits += [bias.get(token, 0.0) for token in ids.tolist()]
         logprobs = np.minimum(logits - np.logaddexp.reduce(logits), 0.0)
         order = np.argsort(-logprobs, kind="stable")
-        return Position(ids[order], logprobs[order], self.rests, self.spare)
-
-    def _biased(self, bias: Bias) -> Iterator[tuple[int, int]]:
-        """Each token of a bias that can come next, and its place."""
-        spare = (place for token, place in self.places.items() if token in self.spare - bias.keys())
-        for token in bias:
-            place = self.places.get(token)
-            place = next(spare, None) if place is None else place
-            if place is not None:
-                yield token, place
+        return Position(ids[order], logprobs[order], self.rests)
 
 
 @attrs.frozen(eq=False)

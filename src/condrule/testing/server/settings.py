@@ -35,13 +35,10 @@ class Api:
         default="sampling", validator=one_of("sampling", "reported", "ignored", "refused")
     )
     """Whether a bias acts on what is drawn, on the reported logprobs as well, or not at all."""
-    bias_scale: float = attrs.field(default=1.0, validator=number(0, 100))
-    """What a bias is multiplied by before it acts."""
+    bias_scale: float = attrs.field(default=1.0, validator=number(-100, 100))
+    """What a bias is multiplied by before it acts: -1 inverts it."""
     bias_clamp: float = attrs.field(default=100.0, validator=number(0, 100))
     """The largest bias that acts, in nats either way; larger ones act as this one."""
-    chatter: float = attrs.field(default=0.0, validator=number(0, 1))
-    """The share of responses that are no answer at all, such as "I am not sure."; their first
-    tokens take places in the lists."""
     echo: bool = False
     """Whether ``/completions`` gives the logprobs of a prompt's own tokens, as vLLM does."""
     requests_per_minute: int = attrs.field(default=10_000_000, validator=whole(1))
@@ -50,7 +47,6 @@ class Api:
     """The same for tokens, of prompts and responses together."""
     metadata_filter: bool = True
     """Whether lists of jobs can be filtered by metadata; where not, the filter is ignored."""
-
 
 
 @attrs.frozen(kw_only=True)

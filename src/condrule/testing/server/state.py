@@ -95,8 +95,7 @@ class State:
             raise no_model(name)
         learned = self.learned.get(name, Learned())
         encoding = encoding_of(base.name if base else name)
-        chatter = self.server.api.chatter
-        return Speaker(self.server.oracle, learned, self.book, encoding, chatter)
+        return Speaker(self.server.oracle, learned, self.book, encoding)
 
     def models(self) -> Iterator[dict[str, Any]]:
         """Every model in the vendor's form."""
