@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +38,7 @@ from condrule.backends.openai.settings import (
     variable,
 )
 from condrule.backends.openai.settings import encoding as check_encoding
+from condrule.backends.openai.straight import Straight
 from condrule.encodings import EncodingReader, encoding_for_model
 from condrule.errors import (
     BackendError,
@@ -308,9 +309,11 @@ class OpenAIBackend(FinetuneBackend):
     ) -> AsyncIterator[Connection]:
         check_server(self.directory, self._address)
         secret = self._secret()
-        async with self._client(secret, timeout or self.timeout) as client:
+        patience = timeout or self.timeout
+        straight = Straight(certificates(), patience)
+        async with aclosing(straight), self._client(secret, patience) as client:
             billing = Billing(self.meter, self._encoding) if self.meter else None
-            yield Connection(client, secret, attempts=attempts, billing=billing)
+            yield Connection(client, secret, straight, attempts=attempts, billing=billing)
 
     @property
     def _encoding(self) -> str:

@@ -1,4 +1,4 @@
-"""Requests over the SDK: the only place where something is sent.
+"""Requests, over the SDK or past it: the only place where something is sent.
 
 The SDK's own retries are switched off: it repeats a POST whose answer was lost, and retries an
 exhausted quota. What is safe to repeat is repeated here.
@@ -10,16 +10,19 @@ import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
+from condrule.backends.openai.charges import BILLED
 from condrule.backends.openai.gate import Gate
 from condrule.backends.openai.keys import Secret
 from condrule.backends.openai.pace import Pace, retry_after
+from condrule.backends.openai.straight import Answer, Straight
 from condrule.errors import UnreachableError
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
     from condrule.backends.openai.metering import Billing
@@ -40,6 +43,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # seconds; soon at first, as the pace sp
 IN_FLIGHT = 256
 LONGEST_WAIT = 120.0  # seconds that a provider may ask us to wait; longer is an error
 Method = Literal["get", "post", "delete"]
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -88,6 +92,8 @@ class Connection:
 
     client: openai.AsyncOpenAI
     secret: Secret
+    straight: Straight | None = None
+    """By which requests for answers go past the SDK; None: none do."""
     gate: Gate = attrs.field(factory=lambda: Gate(Pace(IN_FLIGHT)))
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     attempts: int = ATTEMPTS
@@ -118,10 +124,13 @@ class Connection:
     async def upload(self, name: str, content: bytes) -> Reply:
         """Upload a training file; doing it twice makes two files and costs nothing."""
         files = self.client.with_options(max_retries=0).files.with_raw_response
+
+        async def send() -> Reply:
+            created: Any = files.create(file=(name, content), purpose="fine-tune")
+            return self._reply(await self._tried(_answer_of(created)))
+
         try:
-            return await self._repeated(
-                lambda: self._tried(files.create(file=(name, content), purpose="fine-tune"))
-            )
+            return await self._repeated(send)
         except Trouble as trouble:
             raise UnreachableError(str(trouble)) from None
 
@@ -156,29 +165,58 @@ class Connection:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
     ) -> Reply:
+        async with self.gate.passed():
+            if self.straight and body is not None and path in BILLED:
+                answer = await self._answer(self.straight, path, body)
+            else:
+                answer = await self._over_sdk(method, path, body, query)
+            return self._reply(answer)
+
+    async def _answer(self, straight: Straight, path: str, body: Mapping[str, Any]) -> Answer:
+        """What came for a request for an answer, past the SDK where it is known how."""
+        answer = await self._tried(straight.post(path, body))
+        if answer is not None and not 300 <= answer.status < 400:
+            return answer
+        straight.forget(path, body)  # how redirects are followed, the SDK knows
+
+        def learn(response: httpx2.Response) -> None:
+            if not response.history:
+                straight.learn(path, body, response.request)
+
+        return await self._over_sdk("post", path, body, None, learn)
+
+    async def _over_sdk(
+        self,
+        method: Method,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, Any] | None,
+        learn: Callable[[httpx2.Response], None] | None = None,
+    ) -> Answer:
         import httpx2
 
         options: dict[str, Any] = {"max_retries": 0, **({"params": query} if query else {})}
         how: dict[str, Any] = {"cast_to": httpx2.Response, "options": options}
         if method == "post":
             how["body"] = body
-        async with self.gate.passed():
-            return await self._tried(getattr(self.client, method)(path, **how))
+        return await self._tried(_answer_of(getattr(self.client, method)(path, **how), learn))
 
-    async def _tried(self, sent: Awaitable[Any]) -> Reply:
+    async def _tried(self, sent: Awaitable[T]) -> T:
+        """What came, whatever its status. Raises Trouble where nothing did."""
+        import aiohttp
         import httpx2
         import openai
 
-        wrong: Exception
-        # The SDK's own errors hold the request with its key: ours are raised when those are gone.
+        # Errors of the SDK and of aiohttp hold the request with its key: ours are raised when those
+        # are gone.
         try:
-            return self._reply(await sent)
-        except openai.APIStatusError as error:
-            wrong = self._status(error)
+            return await sent
         except openai.APIConnectionError as error:
-            wrong = self._no_connection(error)
-        except httpx2.HTTPError as error:  # while the body was read
+            wrong = self._no_connection(_first(error))
+        except (httpx2.HTTPError, aiohttp.ClientPayloadError) as error:  # while the body was read
             wrong = Trouble(f"the answer of {self.host} broke off: {self._said(error)}")
+        except aiohttp.ClientError as error:
+            wrong = self._no_connection(error)
         raise wrong
 
     @property
@@ -186,53 +224,44 @@ class Connection:
         """Where requests go."""
         return self.client.base_url.netloc.decode()
 
-    def _reply(self, response: Any) -> Reply:
-        headers = dict(response.headers.items())
-        self.gate.pace.answered(self.gate.now, headers)
-        id = self._id(headers)
-        text = response.content.decode(errors="replace")
+    def _reply(self, answer: Answer) -> Reply:
+        id = self._id(answer.headers)
         try:
-            body = self.secret.parsed(text)
+            body = self.secret.parsed(answer.text)
         except ValueError:
             body = None
+        if answer.status >= 400:
+            raise self._refusal(answer, body, id)
+        self.gate.pace.answered(self.gate.now, answer.headers)
         if not isinstance(body, dict):
-            said = self.secret.clean(text[:80])
+            said = self.secret.clean(answer.text[:80])
             raise Trouble(f"the answer of {self.host} is not a JSON object: {said!r}")
         if body.get("error") and not body.keys() & _ANSWERS:
-            raise RefusedError(response.status_code, _reason(body), id)
+            raise RefusedError(answer.status, _reason(body), id)
         return Reply(body, id)
 
     def _id(self, headers: Mapping[str, str]) -> str | None:
         id = headers.get("x-request-id")
         return None if id is None else str(self.secret.clean(id))
 
-    def _status(self, error: openai.APIStatusError) -> Exception:
+    def _refusal(self, answer: Answer, body: Any, id: str | None) -> Exception:
         """Whether asking again may help, by status and code."""
-        if error.status_code in (429, 503):
-            self.gate.pace.crowded(self.gate.now, error.response.headers)
-        body = self.secret.clean(error.body)
+        if answer.status in (429, 503):
+            self.gate.pace.crowded(self.gate.now, answer.headers)
         if not isinstance(body, dict):
-            body = {"message": _plain(str(body or error.response.text or error))}
-        refused = RefusedError(
-            error.status_code,
-            _reason(self.secret.clean(body)),
-            self._id(error.response.headers),
-        )
-        passing = error.status_code in (408, 409, 429) or error.status_code >= 500
+            body = {"message": self.secret.clean(_plain(answer.text))}
+        refused = RefusedError(answer.status, _reason(body), id)
+        passing = answer.status in (408, 409, 429) or answer.status >= 500
         if not passing or refused.code == "insufficient_quota":
             return refused
-        return Trouble(
-            str(refused),
-            harmless=error.status_code == 429,
-            wait=retry_after(error.response.headers),
-        )
+        harmless = answer.status == 429
+        return Trouble(str(refused), harmless=harmless, wait=retry_after(answer.headers))
 
-    def _no_connection(self, error: openai.APIConnectionError) -> Trouble:
+    def _no_connection(self, cause: BaseException) -> Trouble:
         """Whether the request was sent, by the error of aiohttp: those of the SDK and of its
         transport call whatever befalls a connection a timeout."""
         import aiohttp
 
-        cause = _first(error)
         never = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
         if isinstance(cause, TimeoutError) and not isinstance(cause, never):
             self.gate.pace.crowded(self.gate.now, {})
@@ -245,6 +274,21 @@ class Connection:
 
     def _said(self, error: BaseException) -> str:
         return str(self.secret.clean(str(error) or type(error).__name__))
+
+
+async def _answer_of(
+    sent: Awaitable[httpx2.Response], learn: Callable[[httpx2.Response], None] | None = None
+) -> Answer:
+    """What came over the SDK, whatever its status."""
+    import openai
+
+    try:
+        response = await sent
+    except openai.APIStatusError as error:
+        response = error.response
+    if learn:
+        learn(response)
+    return Answer(response.status_code, response.headers, response.content)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import attrs
 
@@ -22,22 +21,17 @@ class Gate:
     _waiting: deque[asyncio.Future[None]] = attrs.field(factory=deque, init=False)
     _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
-    @asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
+    def passed(self) -> AbstractAsyncContextManager[None]:
         """Wait until a request may go; inside the block, it is in flight."""
-        await self._enter()
-        try:
-            yield
-        finally:
-            self.pace.end()
-            self._let_through()
+        return _Passage(self)
 
     @property
     def now(self) -> float:
         """Seconds of the loop's clock, by which ``pace`` is kept."""
         return asyncio.get_running_loop().time()
 
-    async def _enter(self) -> None:
+    async def enter(self) -> None:
+        """Wait until a request may go, and count it as in flight."""
         if not self._waiting and self.pace.free(self.now):
             self.pace.begin()
             return
@@ -51,6 +45,11 @@ class Gate:
                 self.pace.end()
                 self._let_through()
             raise
+
+    def leave(self) -> None:
+        """It is in flight no longer."""
+        self.pace.end()
+        self._let_through()
 
     def _let_through(self) -> None:
         while self._waiting and (self._waiting[0].done() or self.pace.free(self.now)):
@@ -68,3 +67,15 @@ class Gate:
         if self._waiting and self.now < self.pace.paused_until:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(self.pace.paused_until, self._let_through)
+
+
+@attrs.frozen
+class _Passage(AbstractAsyncContextManager[None]):
+    # Not a generator's context, which takes several times as long.
+    gate: Gate
+
+    async def __aenter__(self) -> None:
+        await self.gate.enter()
+
+    async def __aexit__(self, *error: object) -> None:
+        self.gate.leave()
