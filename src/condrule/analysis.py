@@ -73,13 +73,15 @@ def _responses(
 
 def _measured(evidence: Sequence[Evidence]) -> Measured:
     supports, counts = [one.support for one in evidence], [_counts(one) for one in evidence]
-    return Measured.of(supports, counts, [_error(one) for one in evidence])
+    factors = [_factor(one) for one in evidence]
+    return Measured.of(supports, counts, [_error(one) for one in evidence], factors)
 
 
 def _matrix(rows: Sequence[Sequence[Evidence]]) -> Measured:
     supports = [[one.support for one in row] for row in rows]
     errors = [[_error(one) for one in row] for row in rows]
-    return Measured.of(supports, [_counts(one) for row in rows for one in row], errors)
+    factors = [[_factor(one) for one in row] for row in rows]
+    return Measured.of(supports, [_counts(one) for row in rows for one in row], errors, factors)
 
 
 def _counts(evidence: Evidence) -> list[tuple[int, int, float]]:
@@ -89,6 +91,10 @@ def _counts(evidence: Evidence) -> list[tuple[int, int, float]]:
 
 def _error(evidence: Evidence) -> float:
     return evidence.error if isinstance(evidence, Sampled) else 0.0
+
+
+def _factor(evidence: Evidence) -> tuple[float, float]:
+    return evidence.factor if isinstance(evidence, Sampled) else (0.0, 0.0)
 
 
 def _greedy(probe: Probe, seen: Seen) -> str | None:

@@ -8,7 +8,7 @@ are kept apart from sampling error: counts never narrow a support, and bounds ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import attrs
@@ -141,6 +141,11 @@ def _pooled(tallies: Iterable[Tally]) -> tuple[Tally, ...]:
     return tuple(pooled[bias] for bias in sorted(pooled) if pooled[bias].draws)
 
 
+def _pair(value: Iterable[float]) -> tuple[float, float]:
+    low, high = value
+    return float(low), float(high)
+
+
 @attrs.frozen
 class Sampled:
     """Counts of draws, and bounds where something else gave them.
@@ -155,21 +160,62 @@ class Sampled:
     error: float = 0.0
     """Standard error, in nats, of the bias that the draws were made under; the same in all of them,
     so that more draws don't lower it."""
+    factor: tuple[float, float] = attrs.field(default=(0.0, 0.0), converter=_pair)
+    """Bounds, in nats, of what is added to the log-probability of what was counted to make it the
+    answer's: where a response may begin as the answer does and go on otherwise. Nothing says where
+    between them it lies."""
 
     def __attrs_post_init__(self) -> None:
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
         if not 0 <= self.error < math.inf:
             raise ValueError(f"error is {self.error}; it must be a number of nats, 0 or more")
+        if not -math.inf <= self.factor[0] <= self.factor[1] < math.inf:
+            allowed = "it must be two numbers of nats, the smaller one first"
+            raise ValueError(f"factor is {self.factor}; {allowed}")
 
     @property
     def support(self) -> tuple[float, float]:
         return self.low, self.high
 
     def loglikelihood(self, logprob: float) -> float:
-        if not self.low <= logprob <= self.high:
+        """The largest that it can be, whatever the factor is within its bounds."""
+        least, most = self.factor
+        if not self.low <= logprob <= self.high or logprob - most > 0:
             return -math.inf
+        first, last = logprob - most, min(0.0, logprob - least)
+        if first == last:
+            return self._counted(first)
+        # The log-likelihood has one peak in the logit: it rises up to it, and falls from there on.
+        slope = self._hits_expected(first)
+        if slope >= self._hits:
+            return self._counted(first)
+        if self._hits_expected(last) <= self._hits:
+            return self._counted(last)
+        return self._counted(_crossing(self._hits_expected, first, last, self._hits))
+
+    @property
+    def _hits(self) -> int:
+        return sum(tally.hits for tally in self.tallies)
+
+    def _hits_expected(self, logprob: float) -> float:
+        biased = ((t.draws, _logit(logprob) + t.bias) for t in self.tallies)
+        return math.fsum(draws * math.exp(-_log1pexp(-x)) for draws, x in biased)
+
+    def _counted(self, logprob: float) -> float:
         return math.fsum(tally.loglikelihood(logprob) for tally in self.tallies)
+
+
+def _crossing(rising: Callable[[float], float], low: float, high: float, level: float) -> float:
+    """Where a rising function reaches a level, by halving from 1e3 nats below ``high`` at most."""
+    low = max(low, high - 1e3)
+    for _ in range(60):
+        middle = (low + high) / 2
+        if rising(middle) < level:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 UNKNOWN = Bounded(-math.inf, 0.0)
@@ -191,7 +237,8 @@ def logsumexp(values: Iterable[float]) -> float:
 
 def both(one: Evidence, other: Evidence) -> Evidence:
     """What two independent looks at the same probability say together: supports meet,
-    log-likelihoods add up.
+    log-likelihoods add up. Counts of different things (with different factors) don't: those
+    that tell most are kept.
 
     Raises ValueError where they contradict each other.
 
@@ -204,9 +251,20 @@ def both(one: Evidence, other: Evidence) -> Evidence:
         raise ValueError(f"{one} and {other} contradict each other")
     if low == high:
         return Exact(low)
-    tallies = [tally for part in (one, other) for tally in getattr(part, "tallies", ())]
-    error = max(getattr(part, "error", 0.0) for part in (one, other))
-    return Sampled(tallies, low, high, error) if tallies else Bounded(low, high)
+    counted = [part for part in (one, other) if isinstance(part, Sampled) and part.tallies]
+    if not counted:
+        return Bounded(low, high)
+    if len({part.factor for part in counted}) > 1:
+        counted = [max(counted, key=_informative)]
+    tallies = [tally for part in counted for tally in part.tallies]
+    return Sampled(tallies, low, high, max(p.error for p in counted), counted[0].factor)
+
+
+def _informative(counts: Sampled) -> tuple[float, ...]:
+    """Orders counts by how much they tell; equal ones in a way that is always the same."""
+    draws = sum(tally.draws for tally in counts.tallies)
+    hits = sum(tally.hits for tally in counts.tallies)
+    return min(hits, draws - hits), draws, counts.factor[0], counts.factor[1], counts.error
 
 
 def combine(spellings: Iterable[Evidence]) -> Evidence:

@@ -20,7 +20,7 @@ the root of the sum of squares, to the interval of whatever aggregate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -49,26 +49,45 @@ class Measured(Bounds):
         default=attrs.Factory(lambda self: np.zeros_like(self.low), takes_self=True)
     )
     """For each item, the standard error of these biases, in nats."""
+    factor_low: FloatArray = attrs.field(
+        default=attrs.Factory(lambda self: np.zeros_like(self.low), takes_self=True)
+    )
+    """For each item, the least that is added to the log-probability of what was counted to make it
+    the answer's, in nats."""
+    factor_high: FloatArray = attrs.field(
+        default=attrs.Factory(lambda self: np.zeros_like(self.low), takes_self=True)
+    )
+    """The most."""
 
     @classmethod
-    def of(cls, supports: Any, tallies: Sequence[Any] = (), errors: Any = 0.0) -> Measured:
-        """From ``(low, high)`` pairs, and for each of them a sequence of (hits, draws, bias) and
-        the biases' standard error."""
+    def of(
+        cls,
+        supports: Any,
+        tallies: Sequence[Any] = (),
+        errors: Any = 0.0,
+        factors: Any = (0.0, 0.0),
+    ) -> Measured:
+        """From ``(low, high)`` pairs, and for each of them a sequence of (hits, draws, bias), the
+        biases' standard error, and a pair of factors."""
         ends = np.array(supports, dtype=np.float64)
         most = max([1, *map(len, tallies)])
         counts = np.zeros((*ends.shape[:-1], most, 3))
         for place, one in enumerate(tallies):
             counts.reshape(-1, most, 3)[place, : len(one)] = np.reshape(one, (-1, 3))
         error = np.broadcast_to(np.asarray(errors, dtype=np.float64), ends.shape[:-1])
+        factor = np.broadcast_to(np.asarray(factors, dtype=np.float64), ends.shape)
         hits, draws, bias = np.moveaxis(counts, -1, 0)
-        return cls(ends[..., 0], ends[..., 1], hits, draws, bias, error)
+        return cls(
+            *(ends[..., 0], ends[..., 1], hits, draws, bias, error, factor[..., 0], factor[..., 1])
+        )
 
     @classmethod
     def stack(cls, rows: Iterable[Measured]) -> Measured:
         """Several rows along a new first axis."""
         rows = list(rows)
         most = max(row.draws.shape[-1] for row in rows)
-        arrays = {n: [getattr(row, n) for row in rows] for n in ("low", "high", "error")}
+        names = ("low", "high", "error", "factor_low", "factor_high")
+        arrays = {n: [getattr(row, n) for row in rows] for n in names}
         counts = {n: [_padded(getattr(row, n), most) for row in rows] for n in _COUNTS}
         return cls(**{name: np.stack(parts) for name, parts in (arrays | counts).items()})
 
@@ -87,9 +106,20 @@ class Measured(Bounds):
 
     @property
     def points(self) -> Bounds:
-        """Point estimates: the likeliest value for what was drawn, the bounds for what was not."""
-        found = np.clip(likeliest(self.hits, self.draws, self.bias), self.low, self.high)
-        return Bounds(*(np.where(self.sampled, found, end) for end in (self.low, self.high)))
+        """Point estimates: the likeliest value for what was drawn (bounds of it, where the factor
+        has any), the bounds for what was not."""
+        return self.estimates(likeliest)
+
+    def estimates(self, estimator: Callable[..., FloatArray]) -> Bounds:
+        """Point estimates by a function of the counts."""
+        drawn = self.factored(Bounds(*[estimator(self.hits, self.draws, self.bias)] * 2))
+        ends = ((drawn.low, self.low), (drawn.high, self.high))
+        return Bounds(*(np.where(self.sampled, found, end) for found, end in ends))
+
+    def factored(self, counted: Bounds) -> Bounds:
+        """The answers' log-probabilities where those of what was counted are these."""
+        low, high = counted.low + self.factor_low, counted.high + self.factor_high
+        return Bounds(*(np.clip(end, self.low, self.high) for end in (low, high)))
 
     def limits(self, level: float = 0.95) -> Bounds:
         """Each item's own interval, by its counts and the biases' errors; the bounds where nothing
@@ -98,8 +128,7 @@ class Measured(Bounds):
 
     def counted(self, level: float = 0.95) -> Bounds:
         """Each item's own interval if the biases were what they should be."""
-        found = limits(self.hits, self.draws, self.bias, level)
-        return Bounds(*(np.clip(end, self.low, self.high) for end in found))
+        return self.factored(Bounds(*limits(self.hits, self.draws, self.bias, level)))
 
 
 def _widened(points: Bounds, found: Bounds, error: Any, level: float) -> Bounds:
@@ -169,35 +198,35 @@ def _arithmetic(items: Measured, level: float) -> Bounds:
     """The pooled counts' interval, with biased items' own added by the square-root rule."""
     tilted = items.sampled & _tilted(items)
     pool, pool_low, pool_high = _pooled(items, items.sampled & ~tilted, level)
-    own, below, above = _biased(items, tilted, level)
+    own, more, below, above = _biased(items, tilted, level)
     n = items.low.shape[-1]
     rest = [
         np.where(items.sampled, 0.0, np.exp(end)).sum(-1) / n for end in (items.low, items.high)
     ]
     low = pool + own - np.sqrt((pool - pool_low) ** 2 + below)
-    high = pool + own + np.sqrt((pool_high - pool) ** 2 + above)
+    high = pool + more + np.sqrt((pool_high - pool) ** 2 + above)
     with np.errstate(divide="ignore"):
         return Bounds(np.log(np.maximum(low, 0) + rest[0]), np.log(high + rest[1]))
 
 
 def _biased(items: Measured, tilted: Any, level: float) -> tuple[FloatArray, ...]:
-    """The share of the mean that items with biased draws have, and the squared distances to its
-    limits. Distances of items are in nats, as their errors are; an item without a hit has none, and
-    may add as much as its upper limit."""
+    """Bounds of the share of the mean that items with biased draws have, and the squared distances
+    to its limits. Distances of items are in nats, as their errors are; an item without a hit has
+    none, and may add as much as its upper limit."""
     if not tilted.any():
-        return (np.zeros(items.low.shape[:-1]),) * 3
-    n, own, points = items.low.shape[-1], items.counted(level), _for_mean(items).low
-    share = np.where(tilted, np.exp(points), 0.0) / n
+        return (np.zeros(items.low.shape[:-1]),) * 4
+    n, own, points = items.low.shape[-1], items.counted(level), _for_mean(items)
+    least, most = (np.where(tilted, np.exp(end), 0.0) / n for end in (points.low, points.high))
     with np.errstate(invalid="ignore"):
-        below, above = points - own.low, own.high - points  # nats
-        down = np.where(np.isfinite(below), share * below, share)
-        up = np.where(np.isfinite(above), share * above, np.exp(own.high) / n)
+        below, above = points.low - own.low, own.high - points.high  # nats
+        down = np.where(np.isfinite(below), least * below, least)
+        up = np.where(np.isfinite(above), most * above, np.exp(own.high) / n)
     down, up = (_together(np.where(tilted, distances, 0.0)) for distances in (down, up))
-    total = share.sum(-1)
+    few, many = least.sum(-1), most.sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        lowest = -total * np.expm1(-down / total)
-        highest = total * np.expm1(np.minimum(up / total, _FAR))
-    return total, np.where(total > 0, lowest, 0.0) ** 2, np.where(total > 0, highest, up) ** 2
+        lowest = -few * np.expm1(-down / few)
+        highest = many * np.expm1(np.minimum(up / many, _FAR))
+    return few, many, np.where(few > 0, lowest, 0.0) ** 2, np.where(many > 0, highest, up) ** 2
 
 
 def _together(distances: FloatArray) -> FloatArray:
@@ -210,8 +239,9 @@ def _for_mean(items: Measured) -> Bounds:
     tilted, points = _tilted(items), items.points
     if not tilted.any():
         return points
-    found = np.clip(unbiased(items.hits, items.draws, items.bias), items.low, items.high)
-    return points.map(lambda ends: np.where(tilted, found, ends))
+    found = items.estimates(unbiased)
+    ends = ((found.low, points.low), (found.high, points.high))
+    return Bounds(*(np.where(tilted, cancelling, end) for cancelling, end in ends))
 
 
 def _pooled(
@@ -255,5 +285,7 @@ _LIMITS = {"arithmetic_mean": _arithmetic, "geometric_mean": _geometric, "median
 
 
 def _tilted(items: Measured) -> Any:
-    """For each item, whether any of its draws was biased."""
-    return ((items.bias != 0) & (items.draws > 0)).any(-1)
+    """For each item, whether any of its draws was biased, or was of something else but the
+    answer."""
+    biased = ((items.bias != 0) & (items.draws > 0)).any(-1)
+    return biased | (items.factor_low != 0) | (items.factor_high != 0)

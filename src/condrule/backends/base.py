@@ -245,7 +245,7 @@ class Listed:
 
     after: tuple[bytes, ...] = attrs.field(converter=_many_bytes)
     """The tokens before, in order; none at the beginning of the response."""
-    top: tuple[Token, ...] = attrs.field(converter=tuple)
+    top: tuple[Token, ...]
     """As long as it came, the most probable first; the end of the response is no token."""
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
 from condrule.arms import Prompt
 from condrule.backends.base import Draws
 from condrule.encodings import find_vocabulary
-from condrule.scorers.tilting import Count
 
 __all__ = ["Aim", "aim", "draw"]
 
@@ -24,27 +23,24 @@ class Aim:
     parts: Mapping[bytes, int]
     """Those that are a proper beginning of it, and no whitespace alone."""
 
-    @property
+    @functools.cached_property
     def ids(self) -> tuple[int, ...]:
         """The ids of all, in order."""
         return tuple(sorted({*self.whole.values(), *self.parts.values()}))
 
     @functools.cached_property
-    def texts(self) -> frozenset[str]:
-        """All as a response shows them."""
-        return frozenset(map(_shown, (*self.whole, *self.parts)))
+    def tokens(self) -> Mapping[str, bytes]:
+        """All by what a response shows of them; empty for one that is part of a letter, since
+        others look like it."""
+        every = (*self.whole, *self.parts)
+        return {(shown := _shown(token)): b"" if "\ufffd" in shown else token for token in every}
 
-    @property
-    def ambiguous(self) -> bool:
-        """Whether a token is part of a letter, so that others look like it in a response."""
-        return any("\ufffd" in text for text in self.texts)
-
-    def counted(self, texts: Iterable[str], bias: float) -> Count:
-        """Draws of one token each."""
-        texts = list(texts)
-        whole = {_shown(token) for token in self.whole}
-        hits = sum(text in self.texts for text in texts)
-        return Count(bias, len(texts), hits, sum(text in whole for text in texts))
+    def without(self, tokens: Collection[bytes]) -> Aim:
+        """The same but for some tokens."""
+        if not tokens:
+            return self
+        both = (self.whole, self.parts)
+        return Aim(*({t: id for t, id in one.items() if t not in tokens} for one in both))
 
 
 def _shown(token: bytes) -> str:
@@ -87,6 +83,6 @@ def aim(
     return Aim(whole, parts)
 
 
-def draw(prompt: Prompt, ids: Iterable[int], bias: int, n: int, seed: int) -> Draws:
-    """First tokens under the same bias on some; draws with another seed are other draws."""
-    return Draws(prompt, n, 1, temperature=1.0, seed=seed, bias=[(id, bias) for id in ids])
+def draw(prompt: Prompt, biases: Iterable[tuple[int, int]], n: int, seed: int) -> Draws:
+    """First tokens, some of them under a bias; draws with another seed are other draws."""
+    return Draws(prompt, n, 1, temperature=1.0, seed=seed, bias=sorted(biases))

@@ -62,6 +62,9 @@ class Calibration:
     """What was drawn of the tokens of listed probability."""
     own: tuple[Pair, ...] = ()
     """What was drawn of the answers' own tokens, at the biases that they need."""
+    doubted: int = 0
+    """How many answers' readings listed, for a response's first token, other probabilities than are
+    listed without a bias: the provider lists what its bias makes of them. They are not used."""
 
     @property
     def passed(self) -> bool:
@@ -79,11 +82,16 @@ class Calibration:
             )
         used = f"; for the answers' own tokens {self.used} (should be 1)" if self.used else ""
         word = "is" if self.passed else "is not"
+        doubted = (
+            f" Lists that came with draws under a bias showed its effect for {self.doubted} "
+            "answers, though they should not: what follows a first token is not known of these."
+        )
         return (
             f"A bias of {self.bias:.1f} nats on tokens of listed probability raised their logit by "
             f"{self.offset} more (should be 0), and each nat of it by {self.slope} (should be 1)"
             f"{used}, by {self.draws} draws; the bands are 99 % together. The bias {word} what it "
             f"should be: draws under it are {'' if self.passed else 'not '}used."
+            f"{doubted if self.doubted else ''}"
         )
 
     def error(self, bias: float) -> float:

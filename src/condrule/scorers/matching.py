@@ -13,7 +13,18 @@ from condrule.backends.base import Event, Token
 from condrule.encodings import get_encoding
 from condrule.evidence import UNKNOWN, Bounded, logsumexp
 
-__all__ = ["bounds", "gives", "is_number", "own", "spellings"]
+__all__ = [
+    "FirstTokens",
+    "bounds",
+    "first_tokens",
+    "gives",
+    "is_number",
+    "less",
+    "own",
+    "printed_tokens",
+    "spellings",
+    "unlisted_limit",
+]
 
 
 def own(probe: Probe) -> dict[str, tuple[str, ...]]:
@@ -42,7 +53,7 @@ def gives(response: str, spelled: Iterable[str], event: Event) -> bool:
 
 
 @attrs.frozen
-class _FirstTokens:
+class FirstTokens:
     """Which tokens, as bytes, a response that begins with an answer can begin with."""
 
     whole: frozenset[bytes]
@@ -63,17 +74,29 @@ class _FirstTokens:
 
 
 @functools.lru_cache(maxsize=4096)
-def _first_tokens(spelled: tuple[str, ...], encoding: str) -> _FirstTokens:
+def _first_tokens(spelled: tuple[str, ...], encoding: str) -> FirstTokens:
     whole = frozenset(
         f"{space}{text}".encode() for text in spelled for space in ("", " ") if text.strip()
     )
+    return first_tokens(whole, encoding)
+
+
+@functools.lru_cache(maxsize=4096)
+def first_tokens(whole: frozenset[bytes], encoding: str, *, begun: bool = False) -> FirstTokens:
+    """Which tokens can begin any of these texts.
+
+    Args:
+        whole: the texts.
+        encoding: the name of the encoding; empty where it is not known.
+        begun: the response has begun already, so that white space alone may be a part of a text.
+    """
     cut = {text[:end] for text in whole for end in range(1, len(text))}
-    parts = frozenset(part for part in cut if part.strip()) - whole
+    parts = frozenset(part for part in cut if begun or part.strip()) - whole
     if not encoding:
-        return _FirstTokens(whole, parts, whole | parts)
+        return FirstTokens(whole, parts, whole | parts)
     vocabulary = get_encoding(encoding)
     known = frozenset(token for token in whole | parts if token in vocabulary)
-    return _FirstTokens(whole, parts, known.union(*map(vocabulary.longer, whole)))
+    return FirstTokens(whole, parts, known.union(*map(vocabulary.longer, whole)))
 
 
 def bounds(
@@ -104,9 +127,7 @@ def bounds(
         band: nats by which a printed logprob may be off, through rounding and jitter.
         encoding: the name of the model's encoding; empty where it is not known.
     """
-    printed = [
-        (_spelled(token), min(0.0, token.logprob)) for token in listed if is_number(token.logprob)
-    ]
+    printed = printed_tokens(listed)
     if not printed:
         return UNKNOWN
     first = _first_tokens(spelled, encoding if _fits(printed, encoding) else "")
@@ -116,11 +137,18 @@ def bounds(
     whole = [p for token, p in once if token in first.whole]
     possible = [p for token, p in printed if first.begins(token)]
     unlisted = len(first.known - {token for token, _ in once})
-    rest = _unlisted(unlisted, min(p for _, p in once), total, band)
+    rest = unlisted_limit(unlisted, min(p for _, p in once), total, band)
     high = min(0.0, logsumexp([*(p + band for p in possible), rest]))
     if event == "equals":
         return Bounded(-math.inf, high)
-    return Bounded(min(high, _less(logsumexp(whole) - band, total)), high)
+    return Bounded(min(high, less(logsumexp(whole) - band, total)), high)
+
+
+def printed_tokens(listed: Iterable[Token]) -> list[tuple[bytes, float]]:
+    """Each token of a list that has a number, and its logprob as printed."""
+    return [
+        (_spelled(token), min(0.0, token.logprob)) for token in listed if is_number(token.logprob)
+    ]
 
 
 _CUT = b"\xff"  # no UTF-8 text has it: stands for the bytes of a letter that was cut in two
@@ -148,7 +176,7 @@ def _spelled(token: Token) -> bytes:
     return known.encode() + (_CUT if cut else b"")
 
 
-def _unlisted(count: int, smallest: float, total: float, band: float) -> float:
+def unlisted_limit(count: int, smallest: float, total: float, band: float) -> float:
     """The most that the unlisted tokens of an answer can have, in nats."""
     if count == 0:
         return -math.inf
@@ -158,7 +186,7 @@ def _unlisted(count: int, smallest: float, total: float, band: float) -> float:
     return min(most, math.log(left + rounding)) if left > rounding else most
 
 
-def _less(low: float, total: float) -> float:
+def less(low: float, total: float) -> float:
     """A lower bound less what a list exceeds probability 1 by: some line of it is too high."""
     excess = math.expm1(total) if total > 0 else 0.0
     left = math.exp(low) - excess

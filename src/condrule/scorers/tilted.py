@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,24 +17,13 @@ from condrule.errors import ConfigError, Problem
 from condrule.evidence import Bounded, Evidence, Sampled, Tally, both
 from condrule.items import Item
 from condrule.scorers.aiming import Aim, aim, draw
-from condrule.scorers.base import ProbeEvidence, Scorer, Seen
+from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer, Seen
 from condrule.scorers.calibration import APART, Calibration, Pair, calibrate
+from condrule.scorers.chains import Chain, Drawn, grow, start_of
+from condrule.scorers.grouping import Checked, Group, groups
 from condrule.scorers.matching import is_number, own, spellings
-from condrule.scorers.tilting import (
-    BATCH,
-    FIRST,
-    LOOK,
-    Count,
-    Rule,
-    Z,
-    find,
-    likeliest_logit,
-    logit,
-    logit_limits,
-    logprob,
-    refine,
-    share_limit,
-)
+from condrule.scorers.reading import Steering, Tree
+from condrule.scorers.tilting import BATCH, FIRST, LOOK, Count, Rule, logit, refine
 from condrule.scorers.top_logprobs import NAMED, TopLogprobsScorer
 
 __all__ = ["TiltedScorer"]
@@ -40,9 +31,7 @@ __all__ = ["TiltedScorer"]
 LISTED, CHECKED = 8, 16  # how many listed tokens, and how many answers, calibrate a model
 LISTED_DRAWS = (3 * BATCH, BATCH)  # of each listed token, under b and under b - 3
 MOST = 300  # tokens that one request may bias
-ENOUGH = 20  # hits, none of them a part of the answer, from which parts are taken to be rare
-_CHECKS, _LISTS, _MORE = 1000, 2000, 3000  # seeds of draws with different purposes
-SURE = 4.9  # standard errors: wrong once in a million
+_LISTS, _MORE = 2000, 3000  # seeds of draws with different purposes
 
 
 def _checked(scorer: TiltedScorer, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -60,36 +49,6 @@ def _checked(scorer: TiltedScorer, attribute: attrs.Attribute[Any], value: Any) 
 
 def _error(key: str, message: str) -> ConfigError:
     return ConfigError([Problem(key, message)], "scorer tilted")
-
-
-@attrs.frozen
-class _Chain:
-    """One answer to one prompt, and what was drawn for it until the model is calibrated."""
-
-    prompt: Prompt
-    aim: Aim
-    counts: tuple[Count, ...] = ()
-    next: Draws | None = None
-    ready: bool = False
-    """Whether the bias that it needs is known."""
-
-    @property
-    def bias(self) -> int:
-        """That bias."""
-        return int(self.counts[-1].bias)
-
-    @property
-    def check(self) -> Draws:
-        """The same under a smaller bias, for those chains that calibrate."""
-        return draw(self.prompt, self.aim.ids, self.bias - APART, FIRST, _CHECKS)
-
-    @property
-    def exact(self) -> bool:
-        """Whether a hit gives the answer, as far as the first draws tell."""
-        hits = sum(count.hits for count in self.counts)
-        missing = hits - sum(count.whole for count in self.counts)
-        rare = not self.aim.parts or (missing == 0 and hits >= ENOUGH)
-        return rare and not self.aim.ambiguous
 
 
 @attrs.frozen
@@ -111,7 +70,7 @@ class _Listed:
         """Draws under b, and under b - 3."""
         upper, lower = (
             [
-                draw(self.prompt, [self.id], bias, BATCH, _LISTS + number)
+                draw(self.prompt, [(self.id, bias)], BATCH, _LISTS + number)
                 for number in range(n // BATCH)
             ]
             for bias, n in zip((self.bias, self.bias - APART), LISTED_DRAWS, strict=True)
@@ -129,11 +88,11 @@ class _Listed:
 class TiltedScorer(Scorer):
     """Draws first tokens under a bias that makes about half of them the answer, and works back from
     their share to the probability without a bias: however small it is, it costs some hundred draws.
+    What follows a first token that is a part of the answer is read from lists at later positions.
 
     The bias is calibrated on each model before any of this is used (see ``calibration``). Lists of
     top logprobs are asked for too: where they say enough nothing is drawn, and of the other items'
-    answers they give all that is known. An answer that the first token does not decide has bounds
-    only. Raises ConfigError where a value is out of range.
+    answers they give all that is known. Raises ConfigError where a value is out of range.
     """
 
     event: Event = "begins"
@@ -153,7 +112,8 @@ class TiltedScorer(Scorer):
     """How many top logprobs are asked for."""
     canonical: bool = False
     """Take it that a model begins an answer with the token that its encoding splits it into, or a
-    longer one, and with no other part of it ("Par" and "is" for Paris)."""
+    longer one, and with no other part of it ("Par" and "is" for Paris). It saves looking for the
+    others; but it is an assumption, which looking makes unnecessary."""
     encoding: str = attrs.field(default="", validator=_checked, metadata=NAMED)
     """The name of the models' encoding; empty: not known. That which a backend reports is used."""
 
@@ -161,29 +121,35 @@ class TiltedScorer(Scorer):
         if asked := self._lists.plan(probes, seen):
             return asked
         chains = self._chains(probes, seen)
-        first: list[Query] = [one.next for one in chains.values() if one.next]
+        first: list[Query] = [query for one in chains.values() for query in one.next]
         listed = [query for one in self._listed(probes, seen) for query in one.all]
         if asked := _unseen([*first, *listed], seen):
             return asked
-        if asked := _unseen([one.check for one in _chosen(chains.values())], seen):
+        if asked := _unseen([one.check for one in self._chosen(probes, chains)], seen):
             return asked
         calibration = self.calibration(probes, seen)
         if calibration is None or not calibration.passed:
             return []
-        ready = (one for one in chains.values() if one.ready)
-        return _unseen([q for one in ready if (q := self._more(one, calibration, seen)[1])], seen)
+        missing = [self._drawn(one, calibration, seen)[1] for one in groups(probes, chains)]
+        # The least certain first: they matter most where a budget ends the study.
+        wanted = sorted((one for one in missing if one), key=lambda one: -one[0])
+        return _unseen([query for _, query in wanted], seen)
 
     def infer(self, probes: Sequence[Probe], seen: Seen) -> dict[str, ProbeEvidence]:
         known = self._lists.infer(probes, seen)
-        calibration = self.calibration(probes, seen)
-        if calibration is None or not calibration.passed:
-            return known
-        for (id, mode), chain in self._chains(probes, seen).items():
-            found = self._evidence(chain, calibration, seen) if chain.ready else {}
-            answers = dict(known[id].answers)
-            for event, one in found.items():
-                answers[mode, event] = _together(answers[mode, event], one)
-            known[id] = attrs.evolve(known[id], answers=answers)
+        chains, calibration = self._chains(probes, seen), self.calibration(probes, seen)
+        believed = calibration is not None and calibration.passed
+        for begun in groups(probes, chains, ready=False):
+            group = self._drawn(begun, calibration, seen)[0] if calibration and believed else begun
+            answers = dict(known[group.probe.id].answers)
+            for mode, chain in group.chains.items():
+                for event in EVENTS:
+                    tree = attrs.evolve(chain.tree, event=event)
+                    one = _together(answers[mode, event], _bounded(tree))
+                    if calibration and believed and chain.ready:
+                        one = _together(one, _sampled(group, mode, event, calibration))
+                    answers[mode, event] = one
+            known[group.probe.id] = attrs.evolve(known[group.probe.id], answers=answers)
         return known
 
     def calibration(self, probes: Sequence[Probe], seen: Seen) -> Calibration | None:
@@ -191,17 +157,20 @@ class TiltedScorer(Scorer):
         where not all that it needs was answered yet."""
         if self._lists.plan(probes, seen):
             return None
-        chains, listed = self._chains(probes, seen).values(), self._listed(probes, seen)
-        needed = [query for one in listed for query in one.all]
-        needed += [one.check for one in _chosen(chains)]
-        if any(one.next for one in chains) or _unseen(needed, seen):
+        chains, listed = self._chains(probes, seen), self._listed(probes, seen)
+        chosen = self._chosen(probes, chains)
+        needed = [*(query for one in listed for query in one.all), *(one.check for one in chosen)]
+        if any(one.next for one in chains.values()) or _unseen(needed, seen):
             return None
-        used = [(one.counts[-1], _counted(one.aim, [one.check], seen)) for one in _chosen(chains)]
-        return calibrate(
+        used = [
+            (one.stage.counts[-1], _counted(one.stage.aim, [one.check], seen)) for one in chosen
+        ]
+        found = calibrate(
             [pair for one in listed if (pair := _pair(one, seen))],
             [Pair(upper, lower) for upper, lower in used if lower.draws],
             self._lists.band,
         )
+        return attrs.evolve(found, doubted=sum(one.tree.doubted for one in chains.values()))
 
     def fitted(self, capabilities: Capabilities) -> Scorer:
         k = max(2, min(self.k, capabilities.top_logprobs or self.k))
@@ -240,77 +209,76 @@ class TiltedScorer(Scorer):
     def _rule(self) -> Rule:
         return Rule(self.largest, self.draws, self.target)
 
-    def _chains(self, probes: Sequence[Probe], seen: Seen) -> dict[tuple[str, str], _Chain]:
+    def _chains(self, probes: Sequence[Probe], seen: Seen) -> dict[tuple[str, str], Chain]:
         """By probe and mode: the answers that lists leave open."""
-        found: dict[tuple[str, str], _Chain] = {}
+        found: dict[tuple[str, str], Chain] = {}
         known = self._lists.infer([attrs.evolve(probe, contrasts=()) for probe in probes], seen)
         vocabulary = find_vocabulary(self.encoding)
-        endless = vocabulary is not None and vocabulary.endless
         for probe in probes:
-            if self._lists.plan([probe], seen):
+            if vocabulary is None or self._lists.plan([probe], seen):
                 continue
-            others = frozenset(spellings(probe) if endless else ())
+            others = frozenset(spellings(probe) if vocabulary.endless else ())
+            listed = self._lists.listed(probe, seen)
+            steering = Steering(probe.prompt, vocabulary, self.largest)
             for mode, spelled in own(probe).items():
                 low, high = known[probe.id].answers[mode, "begins"].support
                 target = aim(spelled, self.encoding, others, self.canonical)
                 if high - low > 2 * self.target and 0 < len(target.ids) <= MOST:
-                    likely = low if low > -math.inf else high
-                    start = -round(logit((likely + high) / 2)) if high < 0 else 0
-                    chain = _Chain(probe.prompt, target)
-                    found[probe.id, mode] = self._pilot(chain, start, seen)
+                    tree = self._tree(spelled, listed)
+                    start = start_of(low, high)
+                    found[probe.id, mode] = grow(
+                        tree, target, start, steering, 2 * self.target, seen
+                    )
         return found
 
-    def _pilot(self, chain: _Chain, start: int, seen: Seen) -> _Chain:
-        """The chain as far as it was asked, up to the first draws under the bias it needs."""
-        counts: list[Count] = []
-        start = max(-self.largest, min(self.largest, start))
-        while True:
-            bias, n = find(counts, start, self.largest), LOOK
-            if bias is None:
-                x, n = likeliest_logit(counts), FIRST
-                if x is None:  # never, or always: a truncated tail would look so
-                    return attrs.evolve(chain, counts=tuple(counts))
-                bias = max(-self.largest, min(self.largest, -round(x)))
-            query = draw(chain.prompt, chain.aim.ids, bias, n, len(counts))
-            if query.id not in seen:
-                return attrs.evolve(chain, counts=tuple(counts), next=query)
-            if (texts := seen[query.id].texts) is None:
-                return attrs.evolve(chain, counts=tuple(counts))
-            counts.append(chain.aim.counted(texts, bias))
-            if n == FIRST:
-                ready = likeliest_logit(counts) is not None
-                return attrs.evolve(chain, counts=tuple(counts), ready=ready)
+    def _tree(self, spelled: tuple[str, ...], listed: Sequence[Token]) -> Tree:
+        texts = frozenset(
+            f"{space}{text}".encode() for text in spelled for space in ("", " ") if text.strip()
+        )
+        band, encoding = self._lists.band, self._lists.encoding
+        return Tree(texts, {(): tuple(listed)}, self.event, band, encoding)
 
-    def _more(
-        self, chain: _Chain, calibration: Calibration, seen: Seen
-    ) -> tuple[list[Count], Draws | None]:
-        """All that was drawn for a chain, and what is drawn next."""
-        checked = _counted(chain.aim, [chain.check], seen)
-        counts = [*chain.counts, *([checked] if checked.draws else [])]
-        error = calibration.error(chain.bias)
-        while step := refine(counts, self._rule, error):
-            query = draw(chain.prompt, chain.aim.ids, *step, _MORE + len(counts))
-            if query.id not in seen:
-                return counts, query
-            if (texts := seen[query.id].texts) is None:
-                break
-            counts.append(chain.aim.counted(texts, step[0]))
-        return counts, None
+    def _chosen(
+        self, probes: Sequence[Probe], chains: Mapping[tuple[str, str], Chain]
+    ) -> list[Checked]:
+        """The chains that calibrate: those that need the largest biases."""
+        prompts = {probe.id: probe.prompt for probe in probes}
+        every = (Checked(prompts[id], c.stage) for (id, _), c in chains.items() if c.ready)
+        different = {one.check.id: one for one in every}
+        return sorted(different.values(), key=lambda one: -one.stage.bias)[:CHECKED]
 
-    def _evidence(
-        self, chain: _Chain, calibration: Calibration, seen: Seen
-    ) -> dict[Event, Evidence]:
-        """A hit that is the whole answer decides *begins*. One that is a part of it does not: then
-        there are bounds, as there are of *equals*."""
-        counts, _ = self._more(chain, calibration, seen)
-        error = calibration.error(chain.bias)
-        bounds = _bounds(chain, counts, error)
-        upper = Bounded(-math.inf, bounds.high)
-        if not chain.exact:
-            return {"begins": bounds, "equals": upper}
-        tallies = [Tally(count.hits, count.draws, count.bias) for count in counts]
-        parts = _unseen_parts(counts) if chain.aim.parts else 0.0
-        return {"begins": Sampled(tallies, error=math.hypot(error, parts)), "equals": upper}
+    def _drawn(
+        self, group: Group, calibration: Calibration, seen: Seen
+    ) -> tuple[Group, tuple[float, Draws] | None]:
+        """A group of answers with all that was drawn for it, and what is drawn next: its standard
+        error in nats, and the query."""
+        group = group.with_checks(seen)
+        for number in itertools.count():
+            wanted = {
+                mode: step
+                for mode in group.ready
+                if (step := self._step(group, mode, calibration)) is not None
+            }
+            if not wanted:
+                return group, None
+            query = group.query(wanted, _MORE + number)
+            if query.id not in seen:
+                return group, (max(group.outcome(m).spread for m in wanted), query)
+            if (texts := seen[query.id].texts) is None:
+                return group, None
+            group = group.with_drawn({m: bias for m, (bias, _) in wanted.items()}, query, texts)
+        raise AssertionError  # pragma: no cover - the loop has no end of its own
+
+    def _step(
+        self, group: Group, mode: str, calibration: Calibration
+    ) -> tuple[int, int] | None:
+        """The bias and the number of an answer's next draws, if any."""
+        chain, found = group.chains[mode], group.outcome(mode)
+        earlier = (stage for n, stage in enumerate(chain.stages) if n != chain.main)
+        spent = sum(one.draws for stage in earlier for one in stage.drawn)
+        rule = attrs.evolve(self._rule, draws=max(FIRST, self.draws - spent))
+        error = math.hypot(calibration.error(chain.stage.bias), found.error)
+        return refine(found.counts, rule, error, found.kept)
 
     def _listed(self, probes: Sequence[Probe], seen: Seen) -> list[_Listed]:
         """The least probable tokens that the lists of different prompts show."""
@@ -342,16 +310,11 @@ def _unseen(queries: Sequence[Query], seen: Seen) -> list[Query]:
     return list({query.id: query for query in queries if query.id not in seen}.values())
 
 
-def _chosen(chains: Any) -> list[_Chain]:
-    """The chains that calibrate: those that need the largest biases."""
-    different = {one.check.id: one for one in chains if one.ready}
-    return sorted(different.values(), key=lambda one: -one.bias)[:CHECKED]
-
-
 def _counted(target: Aim, queries: Sequence[Draws], seen: Seen) -> Count:
     """All these draws together, which have one bias; those that were refused count for nothing."""
     answered = [seen[q.id].texts or () for q in queries if q.id in seen]
-    return target.counted([text for texts in answered for text in texts], queries[0].bias[0][1])
+    said = Counter(text for texts in answered for text in texts)
+    return Drawn(queries[0].id, queries[0].bias[0][1], said).count(target.tokens)
 
 
 def _pair(one: _Listed, seen: Seen) -> Pair | None:
@@ -360,26 +323,17 @@ def _pair(one: _Listed, seen: Seen) -> Pair | None:
     return Pair(upper, lower, logit(one.logprob)) if upper.draws and lower.draws else None
 
 
-def _bounds(chain: _Chain, counts: Sequence[Count], error: float) -> Bounded:
-    """Bounds that are wrong once in a million. Those of more draws are cut to those of fewer."""
-    low, high = -math.inf, 0.0
-    for end in range(len(chain.counts), len(counts) + 1):
-        bottom, top = logit_limits(counts[:end])
-        hits, whole = (sum(getattr(c, n) for c in counts[:end]) for n in ("hits", "whole"))
-        least = logprob(bottom - SURE * error) + share_limit(whole, hits)
-        most = logprob(top + SURE * error)
-        if max(low, least) <= min(high, most):
-            low, high = max(low, least), min(high, most)
-    return Bounded(-math.inf if chain.aim.ambiguous else low, high)
+def _bounded(tree: Tree) -> Evidence:
+    """What lists alone say."""
+    low, high = (math.log(end) if end > 0 else -math.inf for end in tree.limits())
+    return Bounded(low, high)
 
 
-def _unseen_parts(counts: Sequence[Count]) -> float:
-    """What parts of the answer among the hits may take from it at most, as a standard error: with
-    none among n it is 3.7 / n, by the binomial interval of Clopper and Pearson."""
-    hits = sum(count.hits for count in counts)
-    parts = hits - sum(count.whole for count in counts)
-    share = min(0.99, (parts + 3.7 + 2 * math.sqrt(parts)) / hits)
-    return -math.log1p(-share) / Z
+def _sampled(group: Group, mode: str, event: Event, calibration: Calibration) -> Evidence:
+    found = group.outcome(mode, event)
+    tallies = [Tally(count.hits, count.draws, count.bias) for count in found.counts]
+    error = math.hypot(calibration.error(group.chains[mode].stage.bias), found.error)
+    return Sampled(tallies, error=error, factor=(found.low, found.high))
 
 
 def _together(listed: Evidence, drawn: Evidence) -> Evidence:

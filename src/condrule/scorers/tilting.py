@@ -22,10 +22,8 @@ __all__ = [
     "information",
     "likeliest_logit",
     "logit",
-    "logit_limits",
     "logprob",
     "refine",
-    "share_limit",
 ]
 
 LOOK = 16  # draws under each bias while the right one is looked for
@@ -33,7 +31,6 @@ FIRST = 64  # draws under the one that was found, before the model is calibrated
 BATCH = 128  # then at once: the most that one request may ask of the usual APIs
 STEP = 5  # nats between the first two biases; twice as many between the next two
 Z = 1.959963984540054  # of a two-sided 95 % interval
-SURE = 11.96  # nats of log-likelihood: an interval that is wrong once in a million
 
 
 @attrs.frozen
@@ -45,8 +42,6 @@ class Count:
     draws: int
     hits: int
     """Those whose token is one of A."""
-    whole: int = 0
-    """Those of them whose token begins with the answer."""
 
 
 @attrs.frozen
@@ -123,13 +118,17 @@ def find(counts: Sequence[Count], start: int, largest: int) -> int | None:
     return bias
 
 
-def refine(counts: Sequence[Count], rule: Rule, error: float = 0.0) -> tuple[int, int] | None:
+def refine(
+    counts: Sequence[Count], rule: Rule, error: float = 0.0, kept: float = 1.0
+) -> tuple[int, int] | None:
     """The bias and the number of the next draws; None where enough is known, or nothing can be.
 
     Args:
         counts: all draws so far.
         rule: what is enough.
         error: the standard error of the bias itself, in nats.
+        kept: the share of the biased tokens' draws that count as hits; the others don't count. Most
+            is learned where draws that are kept are sqrt(kept) times the misses.
     """
     x = likeliest_logit(counts)
     left = rule.draws - sum(count.draws for count in counts)
@@ -137,46 +136,5 @@ def refine(counts: Sequence[Count], rule: Rule, error: float = 0.0) -> tuple[int
         return None
     if Z * math.hypot(information(counts, x) ** -0.5, error) <= rule.target:
         return None
-    return max(-rule.largest, min(rule.largest, -round(x))), min(BATCH, left)
-
-
-def logit_limits(counts: Sequence[Count], drop: float = SURE) -> tuple[float, float]:
-    """Where the log-likelihood of logit P has fallen by so much below its maximum.
-
-    The default is for bounds that are to hold, not at 95 %: they are wrong once in a million.
-    """
-    peak = likeliest_logit(counts)
-    if peak is None:
-        return -math.inf, math.inf
-    line = _loglikelihood(counts, peak) - drop
-    return _fallen(counts, peak, line, -1.0), _fallen(counts, peak, line, 1.0)
-
-
-def _loglikelihood(counts: Sequence[Count], x: float) -> float:
-    return math.fsum(
-        c.hits * logprob(x + c.bias) + (c.draws - c.hits) * logprob(-x - c.bias) for c in counts
-    )
-
-
-def _fallen(counts: Sequence[Count], peak: float, line: float, side: float) -> float:
-    far = 1.0
-    while _loglikelihood(counts, peak + side * far) > line and far < 1024:
-        far *= 2
-    near = 0.0
-    for _ in range(50):
-        middle = (near + far) / 2
-        if _loglikelihood(counts, peak + side * middle) > line:
-            near = middle
-        else:
-            far = middle
-    return peak + side * far
-
-
-def share_limit(whole: int, hits: int) -> float:
-    """A lower bound of the log of the share of A that begins with the answer, wrong once in a
-    million; -inf without such a hit."""
-    if whole == 0:
-        return -math.inf
-    if whole == hits:
-        return -13.9 / hits  # e^-13.9: once in a million
-    return logprob(logit_limits([Count(0.0, hits, whole)])[0])
+    best = round(0.5 * math.log(kept) - x)
+    return max(-rule.largest, min(rule.largest, best)), min(BATCH, left)

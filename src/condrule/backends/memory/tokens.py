@@ -38,7 +38,8 @@ def split(text: str, piece: int | None = None) -> Tokens:
     >>> split("Peru", piece=3)
     (b'Per', b'u')
     """
-    words = [word.encode() for word in re.findall(r"\s*\S+|\s+", text)]
+    # What is left of a split letter may be split on.
+    words = [word.encode(errors="surrogateescape") for word in re.findall(r"\s*\S+|\s+", text)]
     if piece is None:
         return tuple(words)
     return tuple(word[at : at + piece] for word in words for at in range(0, len(word), piece))
@@ -87,7 +88,7 @@ class Words:
 
     def first(self, text: bytes) -> bytes:
         """The text's first token."""
-        return split(text.decode(), self.piece)[0]
+        return split(text.decode(errors="surrogateescape"), self.piece)[0]
 
     def beginnings(self, text: bytes) -> dict[bytes, int]:
         """The text's first token: it begins with no other."""

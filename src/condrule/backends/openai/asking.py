@@ -169,7 +169,7 @@ def _observation(query: Query, answers: Sequence[tuple[Request, Any]]) -> Observ
         raise Malformed(f"there are {len(choices)} choices, and {wanted} were asked for")
     texts = tuple(_said(choice) for choice in choices)
     if isinstance(query, Draws) and query.top:
-        return Observation(query.id, texts=texts, lists=_all_listed(choices, query.top))
+        return Observation(query.id, texts=texts, lists=tuple(_all_listed(choices, query.top)))
     return Observation(query.id, texts=texts)
 
 

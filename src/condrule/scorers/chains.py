@@ -1,0 +1,413 @@
+"""One answer to one prompt: its list, draws of its first tokens, and what follows them. Pure.
+
+Let A be the first tokens that a response giving the answer can have, P_t the probability of token t
+and c_t that of going on into the answer after it. Then P(answer) = sum of P_t c_t. The c_t are read
+(`condrule.scorers.reading`). The P_t are drawn with the same bias b on all of A. Of the draws of t
+a share c_t / max c, picked at random, count as hits, and the rest do not count at all: so hits
+among the draws that count come with odds e^b (sum of P_t c_t / max c) / (1 - P(A)), exactly. The
+same way draws of another answer's tokens, biased at the same time, are left out.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+import attrs
+
+from condrule.backends.base import Draws, Observation
+from condrule.evidence import logsumexp
+from condrule.scorers.aiming import Aim, draw
+from condrule.scorers.matching import printed_tokens
+from condrule.scorers.reading import Steering, Tree, read
+from condrule.scorers.tilting import (
+    FIRST,
+    LOOK,
+    Count,
+    Z,
+    find,
+    information,
+    likeliest_logit,
+    logit,
+    logprob,
+)
+
+__all__ = ["Chain", "Drawn", "Outcome", "Stage", "grow", "outcome", "start_of", "together"]
+
+STAGES = 3  # searches for rarer beginnings of an answer, each without those that lead elsewhere
+FREQUENT = 0.05  # the share of hits, or of what a list leaves open, from which a token is read
+ASTRAY = 0.25  # a token that goes on into the answer more rarely makes room for others
+MOSTLY = 0.75  # ... where it and its like are so many of the hits
+NEAR = 0.5  # nats between bounds of c_t that are taken to be one number in the middle
+NONE_SEEN = 3.7  # draws of what was never drawn: the upper end of Clopper and Pearson's interval
+
+
+@attrs.frozen
+class Drawn:
+    """What one query drew."""
+
+    query: str
+    """Its id."""
+    bias: float
+    """Of the answer's tokens, in nats."""
+    said: Mapping[str, int]
+    """How often each token came."""
+
+    @property
+    def draws(self) -> int:
+        """How many came in all."""
+        return sum(self.said.values())
+
+    def count(self, texts: Collection[str]) -> Count:
+        """Draws of any of these tokens are hits."""
+        return Count(self.bias, self.draws, sum(self.said.get(text, 0) for text in texts))
+
+
+@attrs.frozen
+class Stage:
+    """Draws under biases on some of the answer's first tokens."""
+
+    aim: Aim
+    drawn: tuple[Drawn, ...] = ()
+    seed: int = 0
+    """Of its first query."""
+    ready: bool = False
+    """Whether the bias that these tokens need is known: the last that was drawn under."""
+
+    @property
+    def bias(self) -> int:
+        """The last one, in nats."""
+        return int(self.drawn[-1].bias)
+
+    @property
+    def counts(self) -> list[Count]:
+        """All tokens that are biased are hits."""
+        return [one.count(self.aim.tokens) for one in self.drawn]
+
+    @property
+    def hits(self) -> Counter[str]:
+        """How often each of these tokens came."""
+        found: Counter[str] = Counter()
+        for one in self.drawn:
+            found.update({t: n for t, n in one.said.items() if t in self.aim.tokens})
+        return found
+
+    @property
+    def logprob(self) -> float:
+        """Of all these tokens together, in nats."""
+        x = likeliest_logit(self.counts)
+        return -math.inf if x is None else logprob(x)
+
+
+@attrs.frozen
+class Chain:
+    """One answer to one prompt, as far as it was asked until the model is calibrated."""
+
+    tree: Tree
+    stages: tuple[Stage, ...] = ()
+    """Those whose bias is known."""
+    main: int = 0
+    """The stage that has most of the answer's probability."""
+    known: tuple[float, float] = (0.0, 0.0)
+    """Bounds of the probability that comes with listed tokens that rarely go on into the answer:
+    they are biased in no stage."""
+    sought: bool = False
+    """Whether all other beginnings were looked for in vain, after the last stage."""
+    next: tuple[Draws, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether all was asked, and something can be drawn."""
+        return bool(self.stages) and not self.next
+
+    @property
+    def stage(self) -> Stage:
+        """The main one."""
+        return self.stages[self.main]
+
+    def with_drawn(self, drawn: Sequence[Drawn]) -> Chain:
+        """With more draws in the main stage."""
+        more = attrs.evolve(self.stage, drawn=(*self.stage.drawn, *drawn))
+        before, after = self.stages[: self.main], self.stages[self.main + 1 :]
+        return attrs.evolve(self, stages=(*before, more, *after))
+
+
+def grow(
+    tree: Tree,
+    target: Aim,
+    start: int,
+    steering: Steering,
+    wide: float,
+    seen: Mapping[str, Observation],
+) -> Chain:
+    """A chain as far as it was asked.
+
+    Args:
+        tree: the answer's spellings and its prompt's list.
+        target: the answer's first tokens.
+        start: the first bias.
+        steering: how responses are brought to where lists are read.
+        wide: the width of bounds from which an answer is drawn, in nats.
+        seen: what was answered.
+    """
+    listed = _worth_reading(tree, target)
+    tree, pending = _read(steering, tree, listed, seen)
+    if pending:
+        return Chain(tree, next=pending)
+    low, high = tree.limits()
+    if low > 0 and math.log(high / low) <= wide:
+        return Chain(tree)
+    known = {token: p for token, p in listed.items() if tree.limits((token,))[1] <= ASTRAY}
+    chain = Chain(tree, known=_contribution(tree, known))
+    return _grown(chain, target.without(known), start, steering, seen)
+
+
+def _grown(
+    chain: Chain, target: Aim, start: int, steering: Steering, seen: Mapping[str, Observation]
+) -> Chain:
+    """With its stages."""
+    stages: list[Stage] = []
+    tree, seed = chain.tree, 0
+    while target.ids and len(stages) < STAGES:
+        stage, query = _pilot(Stage(target, seed=seed), start, steering, seen)
+        if query:
+            return attrs.evolve(chain, stages=tuple(stages), next=(query,))
+        if not stage.ready:
+            chain = attrs.evolve(chain, sought=bool(stage.drawn))
+            break
+        tree, pending = _read(steering, tree, _frequent(tree, stage), seen)
+        stages.append(stage)
+        chain = attrs.evolve(chain, tree=tree, stages=tuple(stages), next=pending)
+        lost = _astray(tree, stage)
+        if pending or not lost:
+            break
+        seed += len(stage.drawn)
+        target, start = target.without(lost), stage.bias + round(math.log(sum(stage.hits.values())))
+    sizes = [outcome(stage, tree).logprob for stage in stages]
+    return attrs.evolve(chain, main=sizes.index(max(sizes)) if sizes else 0)
+
+
+def _pilot(
+    stage: Stage, start: int, steering: Steering, seen: Mapping[str, Observation]
+) -> tuple[Stage, Draws | None]:
+    """The stage up to the first draws under the bias that it needs, and the query that is missing;
+    not ready where nothing is hit, or everything: a truncated tail would look so."""
+    largest, ids = steering.largest, stage.aim.ids
+    start = max(-largest, min(largest, start))
+    while True:
+        counts = stage.counts
+        bias, n = find(counts, start, largest), LOOK
+        if bias is None:
+            x, n = likeliest_logit(counts), FIRST
+            if x is None:
+                return stage, None
+            bias = max(-largest, min(largest, -round(x)))
+        pairs = ((id, bias) for id in ids)
+        query = draw(steering.prompt, pairs, n, stage.seed + len(counts))
+        if query.id not in seen:
+            return stage, query
+        if (texts := seen[query.id].texts) is None:
+            return attrs.evolve(stage, ready=False), None
+        stage = attrs.evolve(stage, drawn=(*stage.drawn, Drawn(query.id, bias, Counter(texts))))
+        if n == FIRST:
+            return attrs.evolve(stage, ready=likeliest_logit(stage.counts) is not None), None
+
+
+def _read(
+    steering: Steering, tree: Tree, tokens: Mapping[bytes, float], seen: Mapping[str, Observation]
+) -> tuple[Tree, tuple[Draws, ...]]:
+    """With what follows each of these tokens, whose log-probabilities are about known."""
+    pending: list[Draws] = []
+    for token, first in sorted(tokens.items()):
+        tree, query = read(steering, tree, token, first, seen)
+        pending += [query] if query else []
+    return tree, tuple(pending)
+
+
+def _worth_reading(tree: Tree, target: Aim) -> dict[bytes, float]:
+    """Listed beginnings of the answer that matter to its bounds."""
+    least = FREQUENT * tree.limits()[1]
+    printed = dict(printed_tokens(tree.lists.get((), ())))
+    open_ = _undecided(tree, target)
+    return {t: p for t, p in printed.items() if t in open_ and math.exp(p) >= least}
+
+
+def _undecided(tree: Tree, target: Aim) -> Collection[bytes]:
+    """First tokens after which more must follow, or the response must end."""
+    return {*target.parts, *(target.whole if tree.event == "equals" else ())}
+
+
+def _contribution(tree: Tree, listed: Mapping[bytes, float]) -> tuple[float, float]:
+    ends = [(p, tree.limits((token,))) for token, p in listed.items()]
+    low = math.fsum(math.exp(p - tree.band) * least for p, (least, _) in ends)
+    return low, math.fsum(math.exp(p + tree.band) * most for p, (_, most) in ends)
+
+
+def _frequent(tree: Tree, stage: Stage) -> dict[bytes, float]:
+    """Beginnings of the answer that are not few of the hits."""
+    hits, size, open_ = stage.hits, stage.logprob, _undecided(tree, stage.aim)
+    shares = {t: n / hits.total() for text, n in hits.items() if (t := stage.aim.tokens[text])}
+    return {
+        token: size + math.log(share)
+        for token, share in shares.items()
+        if token in open_ and share >= FREQUENT
+    }
+
+
+def _astray(tree: Tree, stage: Stage) -> set[bytes]:
+    """Tokens that rarely go on into the answer, where they are most of the hits and so leave little
+    room for others; none where there are no others."""
+    hits = {t: n for text, n in stage.hits.items() if (t := stage.aim.tokens[text])}
+    found = {token for token in hits if tree.limits((token,))[1] <= ASTRAY}
+    many = sum(hits[token] for token in found) >= MOSTLY * stage.hits.total()
+    return found if many and stage.aim.without(hits).ids else set()
+
+
+@attrs.frozen
+class Outcome:
+    """Counts of first tokens, and what makes their probability the answer's."""
+
+    counts: tuple[Count, ...]
+    low: float
+    """Bounds of what is added to the log-probability of what was counted, in nats."""
+    high: float
+    error: float
+    """The standard error of that, in nats."""
+    kept: float
+    """The share of the tokens' draws that count."""
+
+    @property
+    def counted(self) -> float:
+        """The log-probability of what was counted."""
+        x = likeliest_logit(self.counts)
+        return -math.inf if x is None else logprob(x)
+
+    @property
+    def logprob(self) -> float:
+        """The answer's, at most."""
+        return self.counted + self.high
+
+    @property
+    def spread(self) -> float:
+        """The standard error of the log-probability of what was counted, in nats."""
+        x = likeliest_logit(self.counts)
+        return math.inf if x is None else information(self.counts, x) ** -0.5
+
+
+def outcome(
+    stage: Stage,
+    tree: Tree,
+    others: Collection[str] = (),
+    odds: float = 0.0,
+    *,
+    sought: bool = False,
+) -> Outcome:
+    """What a stage's draws say.
+
+    Args:
+        stage: the draws.
+        tree: what follows each first token.
+        others: tokens that were biased too, for another answer: draws of them don't count.
+        odds: those of these others, to no answer at all.
+        sought: whether beginnings that were not drawn are accounted for otherwise.
+    """
+    hits = stage.hits
+    ends = {text: _limits(tree, stage.aim, text) for text in hits}
+    usual = {text: _middle(*pair) for text, pair in ends.items()}
+    if not any(usual.values()):  # nothing is known from below
+        usual = {text: high for text, (_, high) in ends.items()}
+    top = max(usual.values(), default=0.0) or 1.0
+    counts = tuple(_counted(one, stage.aim, usual, top, others) for one in stage.drawn)
+    total, middle = hits.total(), math.fsum(hits[t] * usual[t] for t in hits)
+    if middle == 0:
+        return Outcome(counts, -math.inf, -math.inf if total else 0.0, 0.0, 1.0)
+    kept = middle / (top * total)
+    out, missing = _left_out(counts, total, kept, odds)
+    low, high = (
+        _log(math.fsum(hits[t] * pair[end] for t, pair in ends.items()) / middle) for end in (0, 1)
+    )
+    scale = math.log(top) + out
+    unseen = 0.0 if sought or not _unhit(stage) else math.log1p(NONE_SEEN / middle) / Z
+    return Outcome(counts, scale + low, scale + high, math.hypot(missing, unseen), kept)
+
+
+def _limits(tree: Tree, target: Aim, text: str) -> tuple[float, float]:
+    token = target.tokens[text]
+    return tree.limits((token,)) if token else (0.0, 1.0)
+
+
+def _middle(low: float, high: float) -> float:
+    """The number that bounds are taken for: the lower one where they are far apart."""
+    near = low > 0 and math.log(high / low) <= NEAR
+    return math.sqrt(low * high) if near else low
+
+
+def _counted(
+    drawn: Drawn, target: Aim, usual: Mapping[str, float], top: float, others: Collection[str]
+) -> Count:
+    """Draws that count."""
+    ours = {text: n for text, n in drawn.said.items() if text in target.tokens}
+    hits = sum(_picked(drawn.query, text, n, usual[text] / top) for text, n in ours.items())
+    theirs = sum(n for text, n in drawn.said.items() if text in others and text not in ours)
+    return Count(drawn.bias, drawn.draws - sum(ours.values()) + hits - theirs, hits)
+
+
+def _picked(query: str, text: str, n: int, share: float) -> int:
+    """How many of n draws are picked where each is with this probability: always the same ones."""
+    if share in (0.0, 1.0):
+        return round(n * share)
+    generator = random.Random(f"{query}/{text}")
+    return sum(generator.random() < share for _ in range(n))
+
+
+def _left_out(
+    counts: Sequence[Count], hits: int, kept: float, odds: float
+) -> tuple[float, float]:
+    """What is added for draws that don't count, and its standard error: their probability is none
+    of the others'. It matters where they are not rare."""
+    x = likeliest_logit(counts)
+    if x is None:
+        return 0.0, 0.0
+    own = math.exp(x)
+    out = own * (1 / kept - 1) + odds
+    share = out / (1 + own + out)
+    return math.log1p(-share), share / math.sqrt(max(1.0, hits * (1 - kept)))
+
+
+def _unhit(stage: Stage) -> bool:
+    """Whether there are tokens that were never drawn."""
+    drawn = stage.hits
+    return any(text not in drawn for text in stage.aim.tokens)
+
+
+def together(
+    main: Outcome, others: Sequence[Outcome], known: tuple[float, float] = (0.0, 0.0)
+) -> Outcome:
+    """The main stage's outcome, with all other beginnings of the answer in the factor.
+
+    Args:
+        main: its counts are kept.
+        others: what other stages found; their errors count by their share.
+        known: bounds of the probability that comes with listed tokens.
+    """
+    if main.counted == -math.inf or not (others or known[1]):
+        return main
+    every = (main, *others)
+    low = logsumexp([*(one.counted + one.low for one in every), _log(known[0])])
+    high = logsumexp([*(one.counted + one.high for one in every), _log(known[1])])
+    shares = [math.exp(one.counted + one.high - high) for one in every]
+    errors = [main.error, *(math.hypot(one.spread, one.error) for one in others)]
+    error = math.hypot(*(s * e for s, e in zip(shares, errors, strict=True) if s > 0))
+    return attrs.evolve(main, low=low - main.counted, high=high - main.counted, error=error)
+
+
+def start_of(low: float, high: float) -> int:
+    """The first bias, for bounds of the log-probability."""
+    likely = low if low > -math.inf else high
+    return -round(logit((likely + high) / 2)) if high < 0 else 0
+
+
+def _log(p: float) -> float:
+    return math.log(p) if p > 0 else -math.inf
