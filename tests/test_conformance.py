@@ -93,11 +93,11 @@ class TestAutoScorer(ScorerSuite):
 
     @pytest.fixture
     def scorer(self) -> Scorer:
-        return AutoScorer(draws=64)
+        return AutoScorer(draws=64, tilted_draws=200)
 
 
 class TestAutoScorerWithoutContinuations(ScorerSuite):
-    """Two strategies together, in an order of the user's own."""
+    """Two methods alone, in whatever order they are named."""
 
     @pytest.fixture
     def scorer(self) -> Scorer:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
+from condrule.scorers.base import Check, CheckPoint
 from condrule.scorers.tilting import Count, information, likeliest_logit
 
 __all__ = ["APART", "Calibration", "Measurement", "Pair", "calibrate"]
@@ -93,6 +94,25 @@ class Calibration:
             f"should be: draws under it are {'' if self.passed else 'not '}used."
             f"{doubted if self.doubted else ''}"
         )
+
+    @property
+    def check(self) -> Check:
+        """The same for a report and its plot."""
+        band = BAND * self.offset.error if self.offset else 0.0
+        return Check(self.passed, self.sentence, tuple(self._points()), band)
+
+    def _points(self) -> Iterator[CheckPoint]:
+        """Of listed tokens under b and b - 3, whose logit is known; then of the answers' own, whose
+        logit under b - 3 follows from that under b."""
+        for which, name in (("upper", "b"), ("lower", f"b - {APART}")):
+            for pair in self.listed:
+                count = _known(pair, which)
+                yield CheckPoint(f"listed, under {name}", count.bias, count.hits, count.draws)
+        for one in self.own:
+            hits, misses = one.upper.hits, one.upper.draws - one.upper.hits
+            expected = math.log((hits + 0.5) / (misses + 0.5)) - APART
+            name = f"answers' own, under b - {APART}"
+            yield CheckPoint(name, expected, one.lower.hits, one.lower.draws)
 
     def error(self, bias: float) -> float:
         """The standard error of a bias of so many nats: of the offset that was measured, and the

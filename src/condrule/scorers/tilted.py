@@ -17,7 +17,7 @@ from condrule.errors import ConfigError, Problem
 from condrule.evidence import Bounded, Evidence, Sampled, Tally, both
 from condrule.items import Item
 from condrule.scorers.aiming import Aim, aim, draw
-from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer, Seen
+from condrule.scorers.base import EVENTS, Check, ProbeEvidence, Scorer, Seen
 from condrule.scorers.calibration import APART, Calibration, Pair, calibrate
 from condrule.scorers.chains import Chain, Drawn, grow, start_of
 from condrule.scorers.grouping import Checked, Group, groups
@@ -171,6 +171,10 @@ class TiltedScorer(Scorer):
             self._lists.band,
         )
         return attrs.evolve(found, doubted=sum(one.tree.doubted for one in chains.values()))
+
+    def checks(self, probes: Sequence[Probe], seen: Seen) -> Check | None:
+        found = self.calibration(probes, seen)
+        return found.check if found else None
 
     def fitted(self, capabilities: Capabilities) -> Scorer:
         k = max(2, min(self.k, capabilities.top_logprobs or self.k))
