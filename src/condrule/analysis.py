@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 
 import attrs
 
 from condrule.arms import Probe
-from condrule.backends.base import Job
+from condrule.backends.base import Event, Job
 from condrule.evidence import Evidence, Sampled
 from condrule.journal import History
 from condrule.measured import Measured
 from condrule.missing import check_fits, missing
 from condrule.plan import PlannedJob, StudyPlan, greedy, sampled
-from condrule.results import Model, Responses, Result
-from condrule.scorers.base import Seen
+from condrule.results import Model, ModelCheck, Responses, Result
+from condrule.scorers.base import Choice, ProbeEvidence, Seen
+from condrule.scorers.reasons import described
 
 __all__ = ["build_result"]
 
@@ -26,17 +28,26 @@ def build_result(plan: StudyPlan, history: History, key: Callable[[PlannedJob], 
     """
     check_fits(plan, history, key)
     responses: list[Responses] = []
+    checks: dict[str, ModelCheck] = {}
     by_base: dict[str, Seen] = {base: history.seen.get(base, {}) for base in plan.bases.values()}
     for seed, base in plan.bases.items():
         responses += _responses(plan, plan.base_probes(), by_base[base], "base", seed)
+        if base not in checks and (
+            found := plan.scorer.checks(plan.base_probes(), by_base[base])
+        ):
+            checks[base] = ModelCheck(base, "base", (), seed, found)
     jobs: list[Job] = []
     for job in plan.jobs:
         ended = history.jobs.get(key(job))
         seen = history.seen.get(ended.model, {}) if ended and ended.model else {}
-        responses += _responses(plan, plan.finetuned_probes(job), seen, "finetuned", job.seed)
+        probes = plan.finetuned_probes(job)
+        responses += _responses(plan, probes, seen, "finetuned", job.seed)
         jobs += [ended] if ended else []
+        if ended and ended.model and (found := plan.scorer.checks(probes, seen)):
+            checks[ended.model] = ModelCheck(ended.model, "finetuned", job.arms, job.seed, found)
     noted = attrs.evolve(plan, notes=(*plan.notes, *_adopted(plan, history, key)))
-    return Result(noted, tuple(responses), tuple(jobs), tuple(missing(plan, history, key)))
+    lacking = tuple(missing(plan, history, key))
+    return Result(noted, tuple(responses), tuple(jobs), lacking, checks=tuple(checks.values()))
 
 
 def _adopted(
@@ -65,10 +76,20 @@ def _responses(
             answers={
                 name: _measured([one.answers[name] for one in found]) for name in found[0].answers
             },
-            contrasts=_matrix([one.contrasts for one in found]) if found[0].contrasts else None,
+            contrasts=_matrix(map(_contrasted, asked, found, repeat(plan.event)))
+            if found[0].contrasts
+            else None,
+            choices={
+                mode: tuple(_choice(one, mode, plan.event) for one in found)
+                for mode in plan.modes
+            },
             greedy=tuple(_greedy(probe, seen) for probe in asked),
             samples=tuple(_samples(probe, seen, plan.samples) for probe in asked),
         )
+
+
+def _choice(found: ProbeEvidence, mode: str, event: Event) -> Choice:
+    return found.choices.get(mode) or described(found.answers[mode, event])
 
 
 def _measured(evidence: Sequence[Evidence]) -> Measured:
@@ -77,7 +98,17 @@ def _measured(evidence: Sequence[Evidence]) -> Measured:
     return Measured.of(supports, counts, [_error(one) for one in evidence], factors)
 
 
-def _matrix(rows: Sequence[Sequence[Evidence]]) -> Measured:
+def _contrasted(probe: Probe, found: ProbeEvidence, event: Event) -> list[Evidence]:
+    """What is known of each pooled answer: of the item's own, as much as of it alone. Scorers may
+    find out more of own answers than of others'."""
+    item = probe.prompt.item
+    own = {item.spellings(mode): found.answers[mode, event] for mode in item.answers}
+    pairs = zip(probe.contrasts, found.contrasts, strict=True)
+    return [own.get(spelled, known) for spelled, known in pairs]
+
+
+def _matrix(found: Iterable[Sequence[Evidence]]) -> Measured:
+    rows = list(found)
     supports = [[one.support for one in row] for row in rows]
     errors = [[_error(one) for one in row] for row in rows]
     factors = [[_factor(one) for one in row] for row in rows]

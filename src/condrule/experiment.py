@@ -314,6 +314,9 @@ def _write(run: RunDirectory, result: Result) -> Result:
         return result
     if figure is not None:
         figure.savefig(run.path / "figure.png", dpi=120)
+    checks = result.plot_checks()
+    if checks is not None:
+        checks.savefig(run.path / "calibration.png", dpi=120)
     return result
 
 

@@ -14,6 +14,7 @@ import attrs
 
 from condrule.convert import records
 from condrule.errors import ConfigError, Problem, did_you_mean
+from condrule.scorers.base import Choice
 
 __all__ = ["Row", "read_rows"]
 
@@ -28,7 +29,20 @@ NUMBERS = (
     "hits",
     "draws",
 )
-COLUMNS = (*REQUIRED, "model", "seed", "base", "of", "text", "event", *NUMBERS, "bias")
+COLUMNS = (
+    *REQUIRED,
+    "model",
+    "seed",
+    "base",
+    "of",
+    "text",
+    "event",
+    *NUMBERS,
+    "bias",
+    "error",
+    "method",
+    "why",
+)
 MOST_PROBLEMS = 20
 _ROUNDING = 1e-6  # nats, or relative: what a float32, or a number printed with 7 digits, is off by
 
@@ -55,6 +69,10 @@ class Row:
     """The lowest and highest that the log-probability can be, in nats."""
     tally: tuple[int, int, float] | None
     """Hits, draws, and the bias that they were drawn under, in nats."""
+    error: float = 0.0
+    """The standard error of that bias, in nats."""
+    choice: Choice | None = None
+    """How it was measured, and why so, where the table says it."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -159,6 +177,8 @@ class _Reader:
             event=self._event() or event,
             support=self._support(),
             tally=self._tally(),
+            error=self._error(),
+            choice=self._choice(),
         )
 
     def _event(self) -> str | None:
@@ -211,6 +231,16 @@ class _Reader:
         if hits > draws:
             raise self._problem("hits", f"is {hits}, more than draws, which is {draws}")
         return hits, draws, self._number("bias") or 0.0
+
+    def _error(self) -> float:
+        found = self._number("error") or 0.0
+        if found < 0:
+            raise self._wrong("error", found, "a number of nats, 0 or more")
+        return found
+
+    def _choice(self) -> Choice | None:
+        method = self._text("method")
+        return Choice(method, self._text("why") or "") if method else None
 
     def _count(self, column: str) -> int | None:
         found = self._number(column)

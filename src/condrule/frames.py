@@ -19,6 +19,8 @@ from condrule.measured import Measured
 from condrule.plan import StudyPlan, check_criterion, pool
 from condrule.results import Model, Responses, Result
 from condrule.scorers import ExactScorer
+from condrule.scorers.base import Choice
+from condrule.scorers.reasons import by_numbers
 
 __all__ = ["analyse_frame"]
 
@@ -45,9 +47,11 @@ def analyse_frame(
       can share one.
     - What is known: ``probability``; or its bounds ``low`` and ``high``; or either in nats, as
       ``logprob``, ``logprob_low`` and ``logprob_high``; and, or instead, ``hits`` of ``draws``,
-      with the ``bias`` (nats, on the answer's logit) that they were drawn under.
+      with the ``bias`` (nats, on the answer's logit) that they were drawn under, and the ``error``
+      (nats) that this bias is known to, the same for all of a model's items.
     - ``of``: the item whose answer is meant where that is another item's, for specificity;
       ``text``: the answer as text, which tells that two items share one; ``event``.
+    - ``method`` and ``why``: how it was measured, in words.
 
     An arm named ``gate:NAME`` holds what was asked for the criterion's gate NAME. What is not in
     the frame, or has no number, is unknown: between 0 and 1.
@@ -137,12 +141,27 @@ class _Table:
             texts = [spelled[0] for spelled in plan.pool]
             found = [(*where, i.name, t, plan.event) for i in self.items for t in texts]
             contrasts = self._measured(found)[_grid(len(self.items), len(texts))]
-        return Responses(group, model, seed, mode, answers, contrasts)
+        choices = {answer: self._choices(plan, where, answer) for answer in plan.modes}
+        return Responses(group, model, seed, mode, answers, contrasts, choices)
+
+    def _choices(
+        self, plan: StudyPlan, where: tuple[Any, ...], answer: str
+    ) -> tuple[Choice, ...]:
+        keys = [(*where, item.name, item.answers[answer], plan.event) for item in self.items]
+        return tuple(_choice(self.cells.get(key, ())) for key in keys)
 
     def _measured(self, keys: Sequence[tuple[Any, ...]]) -> Measured:
         rows = [self.cells.get(key, ()) for key in keys]
         supports = [each[0].support if each else UNKNOWN.support for each in rows]
-        return Measured.of(supports, [[r.tally for r in each if r.tally] for each in rows])
+        errors = [each[0].error if each else 0.0 for each in rows]
+        return Measured.of(supports, [[r.tally for r in each if r.tally] for each in rows], errors)
+
+
+def _choice(rows: Sequence[Row]) -> Choice:
+    """How a probability was measured, as its rows say or show it."""
+    said = next((row.choice for row in rows if row.choice), None)
+    support = rows[0].support if rows else UNKNOWN.support
+    return said or by_numbers(support, [row.tally for row in rows if row.tally])
 
 
 def _grid(rows: int, columns: int) -> Any:
@@ -162,7 +181,7 @@ def _agreeing(known: tuple[Row, ...], row: Row) -> tuple[Row, ...]:
     """Rows about one probability: draws under different biases, or the same thing said again, of
     a base model that seeds share or of an answer that items share."""
     for other in known:
-        if other.support != row.support:
+        if (other.support, other.error) != (row.support, row.error):
             raise _wrong(row.place, f"contradicts {other.place} about the same probability")
         if (other.tally and other.tally[2]) == (row.tally and row.tally[2]):
             if other.tally != row.tally:

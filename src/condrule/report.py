@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 
 def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _failed_gates(data["gates"])
+    yield from _failed_checks(data)
     yield from _heading(data)
     yield ""
     yield from _cells(data)
@@ -31,6 +33,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _ratios(data)
     yield from _specificity(data)
     yield from _says(data)
+    yield from _methods(data)
     yield ""
     yield from _gates(data["gates"])
     yield from _verdict(data)
@@ -43,6 +46,21 @@ def _failed_gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         names = [gate["name"] for gate in gates if gate["passed"] is passed]
         if names:
             yield f"{words}: {', '.join(names)}. The verdict below is not interpretable."
+
+
+def _failed_checks(data: Mapping[str, Any]) -> Iterator[str]:
+    """Models whose draws under a bias are not believed, first of all: with what was found."""
+    failed = [one for one in data.get("checks", ()) if not one["passed"]]
+    for one in failed:
+        yield f"DRAWS UNDER A BIAS REFUSED of {_checked(one)}. {one['sentence']}"
+    if any(one["points"] for one in failed):
+        yield "  Their plot: calibration.png in the run's directory (with the extra plot)."
+
+
+def _checked(one: Mapping[str, Any]) -> str:
+    if one["model"] == "base":
+        return f"the base model {one['name']}"
+    return f"the fine-tune of {', '.join(one['arms'])}, seed {one['seed']} ({one['name']})"
 
 
 def _heading(data: Mapping[str, Any]) -> Iterator[str]:
@@ -204,6 +222,25 @@ def _says(data: Mapping[str, Any]) -> Iterator[str]:
         for row in rows:
             said = ", ".join(f"{text!r} x{count}" for text, count in row["greedy"][:4])
             yield f"  {row['arm']} at {row['mode']}: {said or 'none'}"
+
+
+def _methods(data: Mapping[str, Any]) -> Iterator[str]:
+    """How many answers were measured by which method, and what a bias was found to do."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for row in data.get("methods", ()):
+        counts.setdefault((row["arm"], row["model"]), Counter()).update(row["answers"])
+    used = list(dict.fromkeys(name for found in counts.values() for name in sorted(found)))
+    if used and used != ["exact"]:
+        rows = [
+            [arm, _WORDS[model], *(str(found[name]) for name in used)]
+            for (arm, model), found in counts.items()
+        ]
+        yield ""
+        yield "Answers by the method that measured them (evidence.csv says why, of each):"
+        yield from table(["arm", "model", *used], rows)
+    for one in data.get("checks", ()):
+        if one["passed"]:
+            yield f"Bias of {_checked(one)}: {one['sentence']}"
 
 
 _PASSED = {True: "passed", False: "FAILED", None: "UNDECIDED"}

@@ -16,6 +16,7 @@ from condrule.criteria import Clause, Gate, GateResult, Verdict
 from condrule.errors import CondruleError, MissingExtraError, did_you_mean
 from condrule.measured import Measured, aggregate
 from condrule.plan import StudyPlan
+from condrule.scorers.base import Check, Choice
 from condrule.specificity import (
     PermutationTest,
     permutation_test,
@@ -36,11 +37,12 @@ from condrule.undecided import why_undecided
 
 if TYPE_CHECKING:
     import matplotlib.axes
+    import matplotlib.figure
     import pandas as pd
 
     from condrule.adjudications import Adjudication
 
-__all__ = ["Model", "Responses", "Result", "Specificity"]
+__all__ = ["Model", "ModelCheck", "Responses", "Result", "Specificity"]
 
 Model = Literal["base", "finetuned"]
 
@@ -57,9 +59,24 @@ class Responses:
     """Log-probabilities of the items' own answers, by the answer's mode and the event."""
     contrasts: Measured | None = None
     """Items x pooled answers: log-probabilities; for arms only."""
+    choices: Mapping[str, tuple[Choice, ...]] = attrs.field(factory=dict)
+    """By the answer's mode: how each item's was measured under the study's event, and why so."""
     greedy: tuple[str | None, ...] = ()
     """The most probable response for each item; None where it was not given."""
     samples: tuple[tuple[str, ...], ...] = ()
+
+
+@attrs.frozen
+class ModelCheck:
+    """How one model was tested before its answers were believed."""
+
+    name: str
+    """The model's."""
+    model: Model
+    arms: tuple[str, ...]
+    """Those whose fine-tune it is; none of a base model."""
+    seed: int
+    check: Check
 
 
 @attrs.frozen(eq=False)
@@ -116,6 +133,9 @@ class Result:
     adjudications: tuple[Adjudication, ...] = ()
     """Judgements of people on the verdict, the first one first; see
     `condrule.adjudications.adjudicate`."""
+    checks: tuple[ModelCheck, ...] = ()
+    """How models were tested before their answers were believed, where the scorer does so: the
+    calibration of a bias."""
 
     def logprobs(
         self,
@@ -270,7 +290,9 @@ class Result:
 
         Columns ``low`` and ``high`` are probabilities, equal where the evidence is exact;
         ``logprob_low`` and ``logprob_high`` are their logs in nats. Draws under several biases
-        have a row for each. `condrule.frames.analyse_frame` reads the frame.
+        have a row for each, and ``error`` is the standard error of these biases in nats. ``method``
+        and ``why`` say how the probability was measured. `condrule.frames.analyse_frame` reads the
+        frame.
 
         Raises MissingExtraError without pandas.
 
@@ -289,6 +311,11 @@ class Result:
         Raises MissingExtraError without matplotlib.
         """
         return plots.draw(tables.plot_rows(self), self.plan.name, self.threshold, ax)
+
+    def plot_checks(self) -> matplotlib.figure.Figure | None:
+        """How each model's draws under a bias compare with what they should be, a panel a model;
+        None where no bias was calibrated. Raises MissingExtraError without matplotlib."""
+        return plots.draw_checks(tables.check_panels(self))
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""

@@ -12,6 +12,7 @@
     models/            fine-tuned models, where the backend makes them here
     adjudications.jsonl  judgements that stand beside the verdict, as they were passed
     evidence.csv, result.json, report.txt, figure.png
+    calibration.png    where draws were made under a bias: what the bias did, for each model
 
 ``study.yaml`` is written last, so that a directory which has it is whole.
 """

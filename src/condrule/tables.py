@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -15,17 +16,20 @@ import numpy as np
 from condrule.backends.base import Job
 from condrule.contrasts import differences
 from condrule.errors import RunError
-from condrule.plots import PlotRow
+from condrule.plots import CheckPanel, PlotRow
 from condrule.records import job_record
+from condrule.scorers.reasons import by_numbers
 from condrule.statistics import ESTIMANDS, Bounds, largest_share, share_above
 
 if TYPE_CHECKING:
     from condrule.items import Item
     from condrule.measured import Measured
     from condrule.results import Model, Responses, Result
+    from condrule.scorers.base import Choice
 
 __all__ = [
     "SCHEMA",
+    "check_panels",
     "damaged",
     "evidence_rows",
     "job_rows",
@@ -58,6 +62,8 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "notes": list(plan.notes),
         },
         "state": _state(result),
+        "checks": list(_checks(result)),
+        "methods": list(_methods(result)),
         "missing": list(result.missing),
         "cells": list(_cells(result)),
         "ratios": list(_ratios(result)),
@@ -158,6 +164,36 @@ def _cells(result: Result) -> Iterator[dict[str, Any]]:
                 }
 
 
+def _checks(result: Result) -> Iterator[dict[str, Any]]:
+    """What each model's test found, without the points of its plot where they are no numbers."""
+    for one in result.checks:
+        points = [attrs.asdict(p) for p in one.check.points if math.isfinite(p.expected)]
+        yield {
+            "name": one.name,
+            "model": one.model,
+            "arms": list(one.arms),
+            "seed": one.seed,
+            "passed": one.check.passed,
+            "sentence": one.check.sentence,
+            "band": _finite(one.check.band),
+            "points": points,
+        }
+
+
+def _methods(result: Result) -> Iterator[dict[str, Any]]:
+    """How many answers of each arm's models were measured by which method; a base model that seeds
+    share counts once, for the first of them."""
+    counts: dict[tuple[str, Model, int], Counter[str]] = {}
+    for r in result.responses:
+        found = counts.setdefault((r.group, r.model, r.seed), Counter())
+        found.update(one.method for choices in r.choices.values() for one in choices)
+    first = {base: seed for seed, base in reversed([*result.plan.bases.items()])}
+    for arm, model, seed in itertools.product(result.plan.arms, MODELS, result.plan.seeds):
+        if model == "finetuned" or first[result.plan.bases[seed]] == seed:
+            answers = dict(sorted(counts.get((arm, model, seed), Counter()).items()))
+            yield {"arm": arm, "model": model, "seed": seed, "answers": answers}
+
+
 def _ends(bounds: Bounds) -> dict[str, float | None]:
     return {"low": _finite(float(bounds.low)), "high": _finite(float(bounds.high))}
 
@@ -248,7 +284,9 @@ def evidence_rows(result: Result, *, contrasts: bool = False) -> Iterator[dict[s
     for r in result.responses:
         for (answer, event), found in r.answers.items():
             for place, item in enumerate(result.plan.items):
-                yield from _evidence(result, r, item, answer, item, event, found[place])
+                choices = r.choices.get(answer) if event == result.plan.event else None
+                choice = choices[place] if choices else None
+                yield from _evidence(result, r, item, answer, item, event, found[place], choice)
         if contrasts and r.contrasts is not None:
             yield from _contrast_rows(result, r, r.contrasts)
 
@@ -267,9 +305,17 @@ def _contrast_rows(result: Result, r: Responses, found: Measured) -> Iterator[di
 
 
 def _evidence(
-    result: Result, r: Responses, item: Item, answer: str, of: Item, event: str, found: Measured
+    result: Result,
+    r: Responses,
+    item: Item,
+    answer: str,
+    of: Item,
+    event: str,
+    found: Measured,
+    choice: Choice | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A row for each bias that draws were made under; one where there were none."""
+    choice = choice or _described(found)
     for place in [*np.flatnonzero(found.draws)] or [0]:
         yield {
             "arm": r.group,
@@ -289,7 +335,23 @@ def _evidence(
             "hits": int(found.hits[place]),
             "draws": int(found.draws[place]),
             "bias": float(found.bias[place]),
+            "error": float(found.error),
+            "method": choice.method,
+            "why": choice.why,
         }
+
+
+def _described(found: Measured) -> Choice:
+    counts = zip(found.hits.tolist(), found.draws.tolist(), found.bias.tolist(), strict=True)
+    return by_numbers((float(found.low), float(found.high)), counts)
+
+
+def check_panels(result: Result) -> Iterator[CheckPanel]:
+    """What is drawn of each model's test."""
+    for one in result.checks:
+        what = f"{', '.join(one.arms)}, seed {one.seed}" if one.arms else "base model"
+        word = "passed" if one.check.passed else "NOT PASSED"
+        yield CheckPanel(f"{what}: {word}\n{one.name}", one.check)
 
 
 def plot_rows(result: Result) -> Iterator[PlotRow]:
