@@ -78,12 +78,12 @@ def study(log: Path) -> condrule.ConditionalRuleExperiment:
     )
 
 
-def killing(number: int, when: str) -> Callable[[Journal, Any], None]:
+def killing(number: int, when: str) -> Callable[[Journal, Any], Any]:
     """Journal._append that kills the process at its ``number``-th call: before, within, after."""
     original = Journal._append
     calls = 0
 
-    def append(self: Journal, records: Any) -> None:
+    def append(self: Journal, records: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == number and when == "before":
@@ -94,9 +94,10 @@ def killing(number: int, when: str) -> Callable[[Journal, Any], None]:
             original(self, records)
             os.truncate(self.path, size + (self.path.stat().st_size - size) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
-        original(self, records)
+        places = original(self, records)
         if calls == number:
             os.kill(os.getpid(), signal.SIGKILL)
+        return places
 
     return append
 

@@ -61,8 +61,10 @@ class Finished:
     def of(cls, kind: str, path: Path) -> Finished:
         """Run the study."""
         result = study(kind).run(path, watch=quiet).to_dict()
-        file = path / "journal.jsonl"
-        return cls(kind, path, file.read_bytes(), read_journal(file), result)
+        journal = (path / "journal.jsonl").read_bytes()
+        copy = path.with_suffix(".jsonl")  # answers are read when they are looked at
+        copy.write_bytes(journal)
+        return cls(kind, path, journal, read_journal(copy), result)
 
     def damage(self, journal: bytes) -> None:
         """Put another journal in place of the run's, as it was before its result was written."""

@@ -10,7 +10,7 @@ import attrs
 from condrule.arms import Probe
 from condrule.backends.base import Event, Job
 from condrule.evidence import Evidence, Sampled
-from condrule.journal import History
+from condrule.history import History
 from condrule.measured import Measured
 from condrule.missing import check_fits, missing
 from condrule.plan import PlannedJob, StudyPlan, greedy, sampled

@@ -17,16 +17,16 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import attrs
-
-from condrule.backends import checks
+from condrule.answers import Place, Source
 from condrule.backends.base import Job, Observation
 from condrule.errors import BackendError, JournalError, RunError
-from condrule.records import job_record, observation_record, read_job, read_observation
+from condrule.history import ContradictionError, History
+from condrule.records import job_record, observation_record, same_observation
 
 __all__ = ["History", "Journal", "read_journal", "salvage"]
 
@@ -36,72 +36,6 @@ _LOST = (
     "from this line on and run the same command again: fine-tunes are looked for by their keys "
     "before any is submitted, and the answers of these lines are asked for again"
 )
-
-
-class _ContradictionError(Exception):
-    """A record says otherwise than one before it, which has the values of ``earlier``."""
-
-    def __init__(self, what: str, **earlier: str) -> None:
-        super().__init__(what)
-        self.earlier = earlier
-
-
-@attrs.define
-class History:
-    """What a journal says happened."""
-
-    intents: set[str] = attrs.field(factory=set)
-    """Keys of the jobs that were about to be submitted, and not refused."""
-    submissions: dict[str, int] = attrs.field(factory=dict)
-    """How often the job of each key was about to be submitted."""
-    adopted: set[str] = attrs.field(factory=set)
-    """Keys whose jobs were made elsewhere: how they were trained is somebody's word."""
-    jobs: dict[str, Job] = attrs.field(factory=dict)
-    """The last known state of each submitted job, by key."""
-    seen: dict[str, dict[str, Observation]] = attrs.field(factory=dict)
-    """Model name -> query id -> what came back."""
-    torn: int | None = None
-    """The number of the last line, where it has no end and was left out."""
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Take one record into account. Doing so twice changes nothing."""
-        match record["kind"]:
-            case "intent":
-                self._add_intent(checks.text(record["key"], "key"), record.get("number", 1))
-            case "withdrawn":
-                self.intents.discard(checks.text(record["key"], "key"))
-            case "adopted":
-                self.adopted.add(checks.text(record["key"], "key"))
-            case "job":
-                self._add_job(read_job(record))
-            case "observation":
-                self._add_observation(*read_observation(record))
-            case kind:
-                raise ValueError(
-                    f"kind is {kind!r}; it must be intent, withdrawn, adopted, job or observation"
-                )
-
-    def word(self, key: str) -> str:
-        """Names the last submission of a key: a person's word about it is not about the next."""
-        number = self.submissions.get(key, 0)
-        return key if number <= 1 else f"{key}:{number}"
-
-    def _add_intent(self, key: str, number: int) -> None:
-        self.intents.add(key)
-        self.submissions[key] = max(number, self.submissions.get(key, 0))
-
-    def _add_job(self, job: Job) -> None:
-        known = self.jobs.setdefault(job.key, job)
-        if known.state.ended and known != job:
-            raise _ContradictionError(
-                f"fine-tune {job.key} ended otherwise", kind="job", key=job.key
-            )
-        self.jobs[job.key] = job
-
-    def _add_observation(self, model: str, found: Observation) -> None:
-        if self.seen.setdefault(model, {}).setdefault(found.query, found) != found:
-            what = f"model {model} answered query {found.query} otherwise"
-            raise _ContradictionError(what, model=model, query=found.query)
 
 
 class Journal:
@@ -118,6 +52,7 @@ class Journal:
         try:
             self._file = path.open("ab", buffering=0)
             self._file.truncate(self._size)
+            self.history.read = self.history.read or _reading(Source(path))
         except OSError as error:
             raise RunError(f"{path} can't be written: {error.strerror or error}") from error
 
@@ -125,33 +60,61 @@ class Journal:
         """Record that a job is about to be submitted."""
         number = self.history.submissions.get(key, 0) + 1
         again = {"number": number} if number > 1 else {}
-        self._append([{"kind": "intent", "key": key, **again}])
+        self._record([{"kind": "intent", "key": key, **again}])
 
     def adopted(self, job: Job) -> None:
         """Record a job that was made elsewhere."""
-        self._append([{"kind": "adopted", "key": job.key}, job_record(job)])
+        self._record([{"kind": "adopted", "key": job.key}, job_record(job)])
 
     def withdrawn(self, key: str) -> None:
         """Record that a job was not submitted after all: the provider did not accept it."""
-        self._append([{"kind": "withdrawn", "key": key}])
+        self._record([{"kind": "withdrawn", "key": key}])
 
     def job(self, job: Job) -> None:
         """Record a job's id and state."""
-        self._append([job_record(job)])
+        self._record([job_record(job)])
 
     def observations(self, model: str, observations: Iterable[Observation]) -> None:
         """Record what a model answered."""
-        self._append(observation_record(model, observation) for observation in observations)
+        self.answers((model, observation) for observation in observations)
 
-    def _append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        records = list(records)
-        lines, last = [], self._last
+    def answers(self, answers: Iterable[tuple[str, Observation]]) -> None:
+        """Record what models answered: the name of each, and an answer that was checked."""
+        answers = list(answers)
+        self._check(answers)
+        places = self._append([observation_record(*one) for one in answers])
+        for (model, found), place in zip(answers, places, strict=True):
+            self.history.keep(model, found, place)
+
+    def _check(self, answers: Iterable[tuple[str, Observation]]) -> None:
+        """A contradiction is never written: neither to what is on record nor within a batch."""
+        batch: dict[tuple[str, str], Observation] = {}
+        with _nothing_recorded():
+            for model, found in answers:
+                self.history.check(model, found)
+                if batch.setdefault((model, found.query), found) != found:
+                    raise ContradictionError(
+                        f"model {model} answered query {found.query} otherwise"
+                    )
+
+    def _record(self, records: list[Mapping[str, Any]]) -> None:
+        """Take records of fine-tunes into account before they are written, for the same reason."""
+        with _nothing_recorded():
+            for record in records:
+                self.history.add(record)
+        self._append(records)
+
+    def _append(self, records: Iterable[Mapping[str, Any]]) -> list[Place]:
+        """Write records; where each of them is."""
+        lines, places, last, start = [], [], self._last, self._size
         for number, record in enumerate(records, self._lines + 1):
             line, last = _encode(number, last, record)
             lines.append(line)
-        self._learn(records)
+            places.append((start, len(line)))
+            start += len(line)
         self._write(b"".join(lines))
         self._lines, self._last = self._lines + len(lines), last
+        return places
 
     def _write(self, data: bytes) -> None:
         """Put all of it on disk. After an error, the next append begins where this one did."""
@@ -167,14 +130,6 @@ class Journal:
                 "safe; make room and run the same command again."
             ) from error
         self._size += len(data)
-
-    def _learn(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Take records into account before they are written: a contradiction never is."""
-        try:
-            for record in records:
-                self.history.add(record)
-        except _ContradictionError as error:
-            raise BackendError(f"{error} than is on record; nothing was recorded") from None
 
     def close(self) -> None:
         """Close the file. Nothing is pending: every append is on disk when it returns."""
@@ -213,24 +168,55 @@ def salvage(path: Path) -> History:
                 break
             history.add(record)
             known = record["n"], crc
-        except (JournalError, _ContradictionError, *_MALFORMED):
+        except (JournalError, ContradictionError, *_MALFORMED):
             continue
     return history
+
+
+@contextmanager
+def _nothing_recorded() -> Iterator[None]:
+    try:
+        yield
+    except ContradictionError as error:
+        raise BackendError(f"{error} than is on record; nothing was recorded") from None
 
 
 def _read(path: Path, run: str | None) -> tuple[History, int, int, str]:
     """The history, the size in bytes of its whole lines, their number, and the last one's CRC."""
     history, size, number, last = History(), 0, 0, run
-    for line in _split(_bytes(path)):
-        if not line.endswith(b"\n"):
-            history.torn = number + 1
-            break
-        number += 1
-        record, crc = _decode(line, number, path)
-        _check_place(record, number, last, path)
-        _add(history, record, number, path)
-        size, last = size + len(line), crc
+    try:
+        history.read = _reading(Source(path))
+        with path.open("rb") as file:
+            for line in file:  # line by line: a journal may be longer than fits in memory
+                if not line.endswith(b"\n"):
+                    history.torn = number + 1
+                    break
+                number += 1
+                record, crc = _decode(line, number, path)
+                _check_place(record, number, last, path)
+                _add(history, record, number, path, (size, len(line)))
+                size, last = size + len(line), crc
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror or error}") from error
     return history, size, number, last or ""
+
+
+def _reading(source: Source) -> Callable[[Place], Observation]:
+    """Reads again what was read, or written, before."""
+
+    def read(place: Place) -> Observation:
+        try:
+            record, _ = _decode(source.read(place), 0, source.path)
+            return same_observation(record)
+        except (JournalError, OSError, *_MALFORMED):
+            raise RunError(
+                f"{source.path} was changed by another program while it was in use; restore it "
+                "from a copy"
+            ) from None
+
+    return read
 
 
 def _bytes(path: Path) -> bytes:
@@ -287,10 +273,12 @@ def _check_place(record: Mapping[str, Any], number: int, last: str | None, path:
     raise JournalError(str(path), number, f"{reason}; {_LOST}")
 
 
-def _add(history: History, record: Mapping[str, Any], number: int, path: Path) -> None:
+def _add(
+    history: History, record: Mapping[str, Any], number: int, path: Path, place: Place
+) -> None:
     try:
-        history.add(record)
-    except _ContradictionError as error:
+        history.add(record, place)
+    except ContradictionError as error:
         earlier = _line_of(error.earlier, number, path)
         raise JournalError(
             str(path),

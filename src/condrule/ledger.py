@@ -27,7 +27,7 @@ import attrs
 
 from condrule.backends.base import Job, JobState
 from condrule.errors import BackendError, BudgetError, RunError
-from condrule.journal import History
+from condrule.history import History
 from condrule.prices import Prices
 from condrule.spending import KINDS, NOTHING, Estimate, Kind, Meter, Usage
 

@@ -9,7 +9,7 @@ from condrule.backends import checks
 from condrule.backends.base import Job, Query
 from condrule.backends.checked import named
 from condrule.errors import BackendError, RunError
-from condrule.journal import History
+from condrule.history import History
 from condrule.plan import PlannedJob, StudyPlan
 from condrule.scorers.base import Seen
 
@@ -92,7 +92,8 @@ def check_model(plan: StudyPlan, history: History, job: Job) -> None:
 def drop_misfits(plan: StudyPlan, history: History, key: Key) -> None:
     """Take out the answers that can't be ones to their queries."""
     for model, query, _ in [*_misfits(plan, history, key)]:
-        history.seen[model].pop(query.id, None)
+        seen = history.seen[model]
+        history.seen[model] = {id: seen[id] for id in seen if id != query.id}
 
 
 def _misfits(plan: StudyPlan, history: History, key: Key) -> Iterator[tuple[str, Query, str]]:

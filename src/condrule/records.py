@@ -11,7 +11,7 @@ import attrs
 from condrule.backends import checks
 from condrule.backends.base import Job, JobState, Listed, Observation, Token
 
-__all__ = ["job_record", "observation_record", "read_job", "read_observation"]
+__all__ = ["job_record", "observation_record", "read_job", "read_observation", "same_observation"]
 
 
 def job_record(job: Job) -> dict[str, Any]:
@@ -58,17 +58,27 @@ def read_job(record: Mapping[str, Any]) -> Job:
 
 def read_observation(record: Mapping[str, Any]) -> tuple[str, Observation]:
     """A model's name and what it answered. Raises ValueError or TypeError where it is none."""
-    logprobs = record.get("logprobs")
+    checks.text(record.get("query"), "query")
+    found = checks.observation(same_observation(record))
+    return checks.text(record.get("model"), "model"), found
+
+
+def same_observation(record: Mapping[str, Any]) -> Observation:
+    """The answer of a record that was checked before."""
+    logprobs, texts = record.get("logprobs"), record.get("texts")
     top, lists = record.get("top"), record.get("lists")
-    found = Observation(
-        checks.text(record.get("query"), "query"),
+    return Observation(
+        record["query"],
         None if logprobs is None else tuple(map(_float, logprobs)),
-        record.get("texts"),
+        tuple(texts) if isinstance(texts, list) else texts,
         record.get("refused"),
         None if top is None else _read_list(top),
-        None if lists is None else [Listed(after, _read_list(found)) for after, found in lists],
+        None if lists is None else tuple(_listed(*one) for one in lists),
     )
-    return checks.text(record.get("model"), "model"), checks.observation(found)
+
+
+def _listed(after: Iterable[Any], top: Iterable[Any]) -> Listed:
+    return Listed(tuple(tuple(token) for token in after), _read_list(top))
 
 
 def _read_list(entries: Iterable[Any]) -> tuple[Token, ...]:

@@ -15,7 +15,7 @@ from condrule.backends.base import LanguageModel
 from condrule.backends.memory import InMemoryBackend
 from condrule.errors import UnsupportedError
 from condrule.experiment import ConditionalRuleExperiment
-from condrule.journal import History
+from condrule.history import History
 from condrule.plan import StudyPlan
 from condrule.results import Result
 from condrule.scorers import ExactScorer
