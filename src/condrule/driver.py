@@ -5,16 +5,17 @@ Resuming is reading the journal, planning again and asking only what is missing.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from condrule.arms import Probe
 from condrule.backends.base import Job, JobState, Observation, Query
 from condrule.backends.charges import Charges
-from condrule.backends.checked import CheckedBackend, CheckedModel, named
+from condrule.backends.checked import CheckedBackend, named
 from condrule.errors import (
     BackendError,
     BudgetError,
@@ -34,11 +35,12 @@ from condrule.plan import PlannedJob, StudyPlan
 from condrule.progress import Progress, Watcher, elapsed, quiet, speed
 from condrule.responses import Responses
 from condrule.rundir import RunDirectory
-from condrule.spending import Kind
+from condrule.spending import Kind, Meter
 
 __all__ = ["Driver"]
 
 LONGEST_SILENCE = 1800.0  # seconds without an answer from a provider before a run gives up
+TELL = 0.2  # seconds between two looks at what was spent
 FLUSH = 64  # observations per append: a crash loses at most these, and they are asked again
 
 
@@ -88,9 +90,7 @@ class Driver:
         Raises BackendError where a fine-tune is not there yet: ``train`` comes first.
         """
         self._check_budget()
-        asked = [
-            (base, self.plan.base_probes()) for base in dict.fromkeys(self.plan.bases.values())
-        ]
+        models = {base: self.plan.base_probes() for base in self.plan.bases.values()}
         for planned in self.plan.jobs:
             job = self.journal.history.jobs.get(self.run.key(planned))
             if job is None or not job.state.ended:
@@ -99,11 +99,9 @@ class Driver:
                     f"{', '.join(planned.arms)} has not ended; run 'train' first"
                 )
             if job.model is not None:
-                asked.append((job.model, self.plan.finetuned_probes(planned)))
+                models[job.model] = self.plan.finetuned_probes(planned)
         with self.watch("asking") as progress:
-            for number, (name, probes) in enumerate(asked):
-                self._ask_all(name, probes, _part(progress, number, len(asked)))
-                progress(number + 1, len(asked))
+            self._ask_all(models, progress)
 
     def _check_resubmit(self) -> None:
         """Refuse a word about no fine-tune of this study; a word that was used does no harm."""
@@ -208,62 +206,77 @@ class Driver:
         trouble = f"; no connection, trying again ({lost})" if lost else ""
         return f"{words} of {len(self.plan.jobs)} jobs{age}{trouble}"
 
-    def _ask_all(self, name: str, probes: Sequence[Probe], progress: Progress) -> None:
-        """Let the scorer plan until it has no more to ask; draw what is not drawn yet."""
-        history = self.journal.history
-        model: CheckedModel | None = None
-        since = self.clock()
-        while queries := unasked(self.plan, probes, history.seen.get(name, {})):
-            model = model or self._model(name)
-            queries = self._affordable(queries, self._kind(name))
-            before = len(history.seen.get(name, {}))
+    def _ask_all(self, models: Mapping[str, Sequence[Probe]], progress: Progress) -> None:
+        """Let the scorer plan until it has no more to ask of any model: what is next of all of them
+        is asked together."""
+        since, tell = self.clock(), _Told(self, progress, self.clock())
+        while asked := self._next(models):
+            models = {name: models[name] for name in asked}  # the others are done with
+            asked = self._affordable(asked)
+            before = {name: self._answered(name) for name in asked}
+            tell.total += sum(map(len, asked.values()))
             try:
-                self._record(name, model.ask(queries), len(queries), progress)
+                self._record(self.backend.ask_all(asked, self._meters(asked)), tell)
             except UnreachableError as error:
-                since = since if len(history.seen.get(name, {})) == before else self.clock()
+                if any(self._answered(name) > count for name, count in before.items()):
+                    since = self.clock()
                 if self.clock() - since > LONGEST_SILENCE:
                     raise
                 progress(0, 1, f"no answer, trying again ({error})")
                 self.sleep(self.backend.poll_seconds)
+                tell.total = tell.done
                 continue
-            if len(history.seen.get(name, {})) == before:
+            self._check_answered(asked, before)
+
+    def _next(self, models: Mapping[str, Sequence[Probe]]) -> dict[str, Sequence[Query]]:
+        """What is to be asked of each model; models that have answered all are left out."""
+        seen = self.journal.history.seen
+        asked = {name: unasked(self.plan, models[name], seen.get(name, {})) for name in models}
+        return {name: queries for name, queries in asked.items() if queries}
+
+    def _answered(self, name: str) -> int:
+        return len(self.journal.history.seen.get(name, {}))
+
+    def _check_answered(
+        self, asked: Mapping[str, Sequence[Query]], before: Mapping[str, int]
+    ) -> None:
+        """Raise BackendError where a model gave no answer: it would be asked for ever."""
+        for name, queries in asked.items():
+            if self._answered(name) == before[name]:
                 raise BackendError(
                     f"model {name} of {type(self.backend.inner).__name__} left {len(queries)} "
                     f"queries without an answer, the first {named(queries[0])}; "
                     "run the same command again to ask them once more"
                 )
 
-    def _record(
-        self, name: str, answers: Iterable[Observation], total: int, progress: Progress
-    ) -> None:
+    def _record(self, answers: Iterable[tuple[str, Observation]], tell: _Told) -> None:
         """Journal answers as they arrive; on an error, those that came before it too."""
-        pending: list[Observation] = []
-        done, begun = 0, self.clock()
+        pending: list[tuple[str, Observation]] = []
         try:
-            for observation in answers:
-                pending.append(observation)
+            for answer in answers:
+                pending.append(answer)
+                tell.one()
                 if len(pending) >= FLUSH:
-                    self._keep(name, pending)
-                    done, pending = done + len(pending), []
-                    progress(done, total, speed(done, total, self.clock() - begun))
+                    self._keep(pending)
+                    pending = []
         finally:
             if pending:
-                self._keep(name, pending)
+                self._keep(pending)
 
-    def _keep(self, name: str, observations: Sequence[Observation]) -> None:
-        self.responses.observations(name, observations)
+    def _keep(self, answers: Sequence[tuple[str, Observation]]) -> None:
+        self.responses.answers(answers)
         if self.ledger:
             self.ledger.flush()
-        self.journal.observations(name, observations)
+        self.journal.answers(answers)
 
     def _kind(self, name: str) -> Kind:
         return "base" if name in self.plan.bases.values() else "finetuned"
 
-    def _model(self, name: str) -> CheckedModel:
-        """The model, telling the ledger of what is charged for."""
+    def _meters(self, asked: Iterable[str]) -> dict[str, Meter] | None:
+        """What tells the ledger of requests that are charged for."""
         if self.ledger is None:
-            return self.backend.model(name)
-        return self.backend.metered(self.ledger.meter(self._kind(name))).model(name)
+            return None
+        return {name: self.ledger.meter(self._kind(name)) for name in asked}
 
     def _check_budget(self) -> None:
         """Raise BudgetError where the least that is missing costs more than is left."""
@@ -300,23 +313,57 @@ class Driver:
             most = self.charges.training(planned.training_set, planned.spec).most
             self.ledger.reserve(most, f"fine-tune {key} of arms {', '.join(planned.arms)}")
 
-    def _affordable(self, queries: list[Query], kind: Kind) -> list[Query]:
+    def _affordable(self, asked: Mapping[str, Sequence[Query]]) -> dict[str, Sequence[Query]]:
         """As many of the queries as may be asked whatever they cost. Raises BudgetError where it is
         none."""
         if self.ledger is None or self.charges is None or self.ledger.budget is None:
-            return queries
-        spent, prices = self.ledger.spent.at_most or 0.0, self.charges.prices(
-            finetuned=kind == "finetuned"
-        )
-        total = spent
-        for number, query in enumerate(queries):
-            total += self.charges.asking(query).most.usd(prices) or 0.0
-            if total > self.ledger.budget:
-                if not number:
+            return {**asked}
+        total = spent = self.ledger.spent.at_most or 0.0
+        found: dict[str, Sequence[Query]] = {}
+        for name, queries in asked.items():
+            prices = self.charges.prices(finetuned=self._kind(name) == "finetuned")
+            for number, query in enumerate(queries):
+                total += self.charges.asking(query).most.usd(prices) or 0.0
+                if total <= self.ledger.budget:
+                    continue
+                if not number and not found:
                     what = f"{spent:.6g} USD are spent or may be; to ask on may take {total:.6g}"
                     raise BudgetError(self.ledger.budget, total, what)
-                return queries[:number]
-        return queries
+                return {**found, name: queries[:number]} if number else found
+            found[name] = queries
+        return found
+
+
+@attrs.define
+class _Told:
+    """Tells how far the asking is: what has come of what is known to be wanted, how fast, and what
+    it costs."""
+
+    driver: Driver
+    progress: Progress
+    since: float
+    done: int = 0
+    total: int = 0
+    _last: float = -math.inf
+
+    def one(self) -> None:
+        """One more answer has come."""
+        self.done += 1
+        now = self.driver.clock()
+        if self.done == self.total or now - self._last >= TELL:
+            self._last = now
+            note = speed(self.done, self.total, now - self.since, *self._costs())
+            self.progress(self.done, self.total, note)
+
+    def _costs(self) -> Iterator[str]:
+        ledger = self.driver.ledger
+        if ledger is None:
+            return
+        spent = ledger.spent
+        yield f"{spent.counted.requests:,} requests"
+        if spent.usd is not None:
+            budget = "" if ledger.budget is None else f" of {ledger.budget:g}"
+            yield f"{spent.usd:.4f}{budget} USD"
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:

@@ -27,20 +27,20 @@ def elapsed(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def speed(done: int, total: int, seconds: float) -> str:
-    """How many answers have come in so many seconds, how fast, and how long the rest takes.
+def speed(done: int, total: int, seconds: float, *more: str) -> str:
+    """How many answers have come in so many seconds, how fast, more, and how long the rest takes.
 
-    >>> speed(640, 2000, 2.0)
-    '640 of 2,000 answers, 320/s, 4 s left'
+    >>> speed(640, 2000, 2.0, "651 requests", "0.0123 of 20 USD")
+    '640 of 2,000 answers, 320/s, 651 requests, 0.0123 of 20 USD, 4 s left'
     >>> speed(3, 10, 60.0), speed(0, 10, 1.0)
     ('3 of 10 answers, 3/min, 2 min left', '0 of 10 answers')
     """
     counts = f"{done:,} of {total:,} answers"
     if not done or seconds <= 0:
-        return counts
+        return ", ".join([counts, *more])
     rate = done / seconds
     each = f"{rate:,.0f}/s" if rate >= 1 else f"{60 * rate:,.0f}/min"
-    return f"{counts}, {each}, {elapsed((total - done) / rate)} left"
+    return ", ".join([counts, each, *more, f"{elapsed((total - done) / rate)} left"])
 
 
 class Watcher(Protocol):

@@ -38,9 +38,13 @@ class Responses:
 
     def observations(self, model: str, observations: Iterable[Observation]) -> None:
         """Keep what a model answered."""
+        self.answers((model, one) for one in observations)
+
+    def answers(self, answers: Iterable[tuple[str, Observation]]) -> None:
+        """Keep what models answered: the name of each, and an answer."""
         self._append(
             {"model": model, "query": one.query, "raw": one.raw}
-            for one in observations
+            for model, one in answers
             if one.raw is not None
         )
 

@@ -424,6 +424,25 @@ class FinetuneBackend(ABC):
         """The same backend, whose models tell the meter of each request that is charged for."""
         return self
 
+    def ask_all(
+        self, asked: Mapping[str, Sequence[Query]], meters: Mapping[str, Meter] | None = None
+    ) -> Iterator[tuple[str, Observation]]:
+        """Ask several models, each of them by its name: the name and an answer, as answers arrive.
+
+        Every query is answered exactly once, in any order. A backend that can ask its models at the
+        same time overrides this; by default they are asked one after the other. Raises BackendError
+        where the provider fails; what was yielded before stays valid.
+
+        Args:
+            asked: what each model is asked. A study comes back with more where answers lead to
+                further questions, so what is dear to load should be kept.
+            meters: who is told of the requests to each model; None: nobody more than now.
+        """
+        for name, queries in asked.items():
+            backend = self if meters is None else self.metered(meters[name])
+            for observation in backend.model(name).ask(queries):
+                yield name, observation
+
     def finetune(self, training_set: TrainingSet, spec: FinetuneSpec, key: str) -> LanguageModel:
         """Submit a job, or find the one of this key, and return its model.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from condrule.prices import PriceTable
 from condrule.progress import Progress
 from condrule.spending import Meter
 
-__all__ = ["CheckedBackend", "CheckedModel", "named"]
+__all__ = ["CheckedBackend", "named"]
 
 
 def named(query: Query) -> str:
@@ -202,10 +202,19 @@ class CheckedBackend:
             found: Job = checks.job(self.inner.poll(job), job.key)
         return found
 
-    def model(self, name: str) -> CheckedModel:
-        """The model of this name."""
-        with self._answering(f"model {name}"):
-            return CheckedModel(self.inner, name, self.inner.model(name))
+    def ask_all(
+        self, asked: Mapping[str, Sequence[Query]], meters: Mapping[str, Meter] | None = None
+    ) -> Iterator[tuple[str, Observation]]:
+        """Each model's answers as they arrive; those that came before an error are right."""
+        waiting = _Waiting(self.inner, asked)
+        with waiting.answering("before the first answer, while"):
+            answers = iter(self.inner.ask_all(asked, meters))
+        while True:
+            with waiting.answering("while"):
+                answer = next(answers, _END)
+            if answer is _END:
+                return
+            yield waiting.checked(answer)
 
     def _seconds(self, name: str) -> float:
         with self._answering(name):
@@ -225,56 +234,51 @@ class CheckedBackend:
         return _Answering(self.inner, what)
 
 
-@attrs.frozen
-class CheckedModel:
-    """A model that answers each query once, with an answer to it, or raises CondruleError."""
+class _Waiting:
+    """Questions that are unanswered: each is answered once, with an answer to it."""
 
-    backend: FinetuneBackend
-    name: str
-    inner: Any
+    def __init__(self, backend: FinetuneBackend, asked: Mapping[str, Sequence[Query]]) -> None:
+        self._backend = backend
+        self._queries = {name: {q.id: q for q in queries} for name, queries in asked.items()}
+        self._asked = {name: frozenset(queries) for name, queries in self._queries.items()}
 
-    def ask(self, queries: Sequence[Query]) -> Iterator[Observation]:
-        """Answers as they arrive; those that came before an error are right."""
-        waiting = {query.id: query for query in queries}
-        asked = frozenset(waiting)
-        first = named(queries[0]) if queries else "nothing"
-        with self._answering(f"asked {len(queries)} queries, the first {first}"):
-            answers = iter(self.inner.ask(queries))
-        while True:
-            with self._answering(f"while {self._left(waiting)}"):
-                answer = next(answers, _END)
-            if answer is _END:
-                return
-            yield self._checked(answer, waiting, asked)
-
-    def _checked(
-        self, answer: Any, waiting: dict[str, Query], asked: frozenset[str]
-    ) -> Observation:
-        query = self._query(answer, waiting, asked)
-        with self._answering(f"the answer to {named(query)}"):
-            found: Observation = checks.observation(answer)
+    def checked(self, answer: Any) -> tuple[str, Observation]:
+        """An answer that came, if it is right."""
+        name, query = self._query(answer)
+        with _Answering(self._backend, f"model {name}: the answer to {named(query)}"):
+            found: Observation = checks.observation(answer[1])
             checks.fits(query, found)
-        return found
+        return name, found
 
-    def _query(self, answer: Any, waiting: dict[str, Query], asked: frozenset[str]) -> Query:
-        """The query that is answered, which has not been answered before."""
-        with self._answering(f"an answer while {self._left(waiting)}"):
-            if not isinstance(answer, Observation):
-                raise checks.WrongError(f"is {checks.shown(answer)}; it must be an Observation")
-            id = answer.query
-            if not isinstance(id, str) or id not in asked:
-                raise checks.WrongError(f"is to query {checks.shown(id)}, which was not asked")
-            if id not in waiting:
-                raise checks.WrongError(f"is the second one to query {id}; each is answered once")
-            return waiting.pop(id)
-
-    def _left(self, waiting: dict[str, Query]) -> str:
-        first = next(iter(waiting.values()), None)
+    def answering(self, when: str) -> _Answering:
+        """Around what the backend does: it says which model's questions are unanswered, the first
+        of those that have any."""
+        names = [name for name, queries in self._queries.items() if queries] or [*self._queries]
+        name = names[0] if names else "none"
+        left = self._queries.get(name, {})
+        first = next(iter(left.values()), None)
         more = f", the first {named(first)}" if first else ""
-        return f"{len(waiting)} queries were unanswered{more}"
+        what = f"model {name}: {when} {len(left)} queries were unanswered{more}"
+        return _Answering(self._backend, what)
 
-    def _answering(self, what: str) -> _Answering:
-        return _Answering(self.backend, f"model {self.name}: {what}")
+    def _query(self, answer: Any) -> tuple[str, Query]:
+        """The model and the query that is answered, which has not been answered before."""
+        with self.answering("an answer while"):
+            if not isinstance(answer, tuple) or len(answer) != 2:
+                what = "a pair of a model's name and an Observation"
+                raise checks.WrongError(f"is {checks.shown(answer)}; it must be {what}")
+            name, found = answer
+            if not isinstance(found, Observation):
+                raise checks.WrongError(f"is {checks.shown(found)}; it must be an Observation")
+            if not isinstance(name, str) or name not in self._asked:
+                what = f"is of model {checks.shown(name)}, which was not asked"
+                raise checks.WrongError(what)
+            id = found.query
+            if not isinstance(id, str) or id not in self._asked[name]:
+                raise checks.WrongError(f"is to query {checks.shown(id)}, which was not asked")
+            if id not in self._queries[name]:
+                raise checks.WrongError(f"is the second one to query {id}; each is answered once")
+            return name, self._queries[name].pop(id)
 
 
 @attrs.frozen

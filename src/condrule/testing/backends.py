@@ -229,6 +229,27 @@ class BackendSuite:
             job = survivor.find(key) or survivor.submit(training_set, spec, key)
             assert query.id == _one(survivor.model(self._model_of(job)), query).query
 
+    def test_models_are_asked_together(
+        self,
+        backend: FinetuneBackend,
+        training_set: TrainingSet,
+        spec: FinetuneSpec,
+        prompts: tuple[Prompt, ...],
+        texts: tuple[str, ...],
+    ) -> None:
+        """``ask_all`` answers each query to each model once, as the model itself does."""
+        job = self._trained(backend, training_set, spec, "a-job")
+        names = (backend.base_model(spec.seed), self._model_of(job))
+        queries = _all(backend.capabilities, prompts[0], texts)
+        found = list(backend.ask_all(dict.fromkeys(names, queries)))
+        assert sorted((name, query.id) for name in names for query in queries) == sorted(
+            (name, answer.query) for name, answer in found
+        )
+        certain = _certain(backend.capabilities, prompts[0], texts)
+        for name, answer in found:
+            if certain and answer.query == certain.id:
+                self._same(answer, _one(backend.model(name), certain))
+
     # Models.
 
     def test_a_base_model_has_a_name(self, backend: FinetuneBackend, base: LanguageModel) -> None:

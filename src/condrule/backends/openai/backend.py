@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +24,16 @@ from urllib.parse import quote, urlsplit
 import attrs
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import Capabilities, FinetuneBackend, FinetuneSpec, Job, LanguageModel
+from condrule.backends.base import (
+    Capabilities,
+    FinetuneBackend,
+    FinetuneSpec,
+    Job,
+    Observation,
+    Query,
+)
 from condrule.backends.openai import jobs, shutdown
-from condrule.backends.openai.background import call
+from condrule.backends.openai.background import call, stream
 from condrule.backends.openai.charges import OpenAICharges
 from condrule.backends.openai.connection import ATTEMPTS, Connection, RefusedError, Trouble
 from condrule.backends.openai.explaining import explained, not_submitted
@@ -26,7 +42,7 @@ from condrule.backends.openai.keys import Secret, find_key, setting
 from condrule.backends.openai.limits import Found
 from condrule.backends.openai.listing import files_of, job_of, jobs_of, pages
 from condrule.backends.openai.metering import Billing
-from condrule.backends.openai.model import OpenAIModel
+from condrule.backends.openai.model import OpenAIModel, answer_all
 from condrule.backends.openai.settings import (
     ENCODING,
     NAME_OF_VARIABLE,
@@ -179,7 +195,7 @@ class OpenAIBackend(FinetuneBackend):
             object.__setattr__(made, name, getattr(self, name))
         return made
 
-    def model(self, name: str) -> LanguageModel:
+    def model(self, name: str) -> OpenAIModel:
         return OpenAIModel(
             name=name,
             hoped=self.capabilities,
@@ -189,6 +205,14 @@ class OpenAIBackend(FinetuneBackend):
             concurrency=self.concurrency,
             version=f"openai {_version()}",
         )
+
+    def ask_all(
+        self, asked: Mapping[str, Sequence[Query]], meters: Mapping[str, Meter] | None = None
+    ) -> Iterator[tuple[str, Observation]]:
+        """All models at once, over one pool of connections and at one pace."""
+        models = [(self.model(name), queries) for name, queries in asked.items() if queries]
+        connect = partial(self._connected, meters=meters)
+        return stream(partial(answer_all, models, connect, self.concurrency))
 
     def warnings(self) -> tuple[str, ...]:
         """Whether the model will be shut down, and what else to know before spending.
@@ -305,14 +329,17 @@ class OpenAIBackend(FinetuneBackend):
 
     @asynccontextmanager
     async def _connected(
-        self, attempts: int = ATTEMPTS, timeout: float | None = None
+        self,
+        attempts: int = ATTEMPTS,
+        timeout: float | None = None,
+        meters: Mapping[str, Meter] | None = None,
     ) -> AsyncIterator[Connection]:
         check_server(self.directory, self._address)
         secret = self._secret()
         patience = timeout or self.timeout
         straight = Straight(certificates(), patience)
         async with aclosing(straight), self._client(secret, patience) as client:
-            billing = Billing(self.meter, self._encoding) if self.meter else None
+            billing = Billing(self.meter, self._encoding, meters or {})
             yield Connection(client, secret, straight, attempts=attempts, billing=billing)
 
     @property

@@ -29,9 +29,12 @@ class _Request:
 class Billing:
     """What is charged, and who is told."""
 
-    meter: Meter
+    meter: Meter | None
+    """Told of requests to all models but those of ``meters``."""
     encoding: str
     """The name of the models' encoding; empty: not known."""
+    meters: Mapping[str, Meter] = attrs.field(factory=dict)
+    """Who is told of requests to each model, by its name."""
 
     def charges(self, path: str) -> bool:
         """Whether requests to a path are charged for."""
@@ -41,12 +44,16 @@ class Billing:
     def request(self, body: Mapping[str, Any]) -> Iterator[_Request]:
         """Around one try. What is refused, or never arrived, costs nothing; what got no usable
         answer may have been charged."""
-        most, request = most_of(body, self.encoding), _Request()
-        self.meter.sending(most)
+        meter, request = self.meters.get(body["model"], self.meter), _Request()
+        if meter is None:
+            yield request
+            return
+        most = most_of(body, self.encoding)
+        meter.sending(most)
         try:
             yield request
         except BaseException as error:
             request.used = Usage(requests=1) if getattr(error, "harmless", False) else None
             raise
         finally:
-            self.meter.ended(most, request.used)
+            meter.ended(most, request.used)

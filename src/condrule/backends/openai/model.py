@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from condrule.backends.openai.limits import Found, learned
 from condrule.backends.openai.pace import Pace
 from condrule.errors import UnreachableError
 
-__all__ = ["OpenAIModel"]
+__all__ = ["OpenAIModel", "answer_all"]
 
 MALFORMED = 3  # how often a question is asked whose answers make no sense
 
@@ -60,29 +61,15 @@ class OpenAIModel:
             CredentialsError: there is no key, or it is refused.
         """
         if queries:
-            yield from stream(partial(self._answer_all, queries))
+            work = partial(answer_all, [(self, queries)], self.connect, self.concurrency)
+            for _, observation in stream(work):
+                yield observation
 
-    async def _answer_all(self, queries: Sequence[Query], tell: Tell) -> None:
-        async with self.connect() as connected:
-            connection = attrs.evolve(connected, gate=Gate(Pace(self.concurrency)))
-            waiting = iter(queries)
-            # The first alone: what it finds out about the model spares the others a refusal.
-            await self._answer(connection, next(waiting), tell)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.concurrency, len(queries))):
-                        group.create_task(self._worker(connection, waiting, tell))
-            except BaseExceptionGroup as errors:
-                raise errors.exceptions[0] from None
-
-    async def _worker(self, connection: Connection, waiting: Iterator[Query], tell: Tell) -> None:
-        for query in waiting:
-            await self._answer(connection, query, tell)
-
-    async def _answer(self, connection: Connection, query: Query, tell: Tell) -> None:
+    async def answer(self, connection: Connection, query: Query, tell: Tell) -> None:
+        """Tell the model's name and its answer to a query."""
         for attempt in range(MALFORMED):
             try:
-                tell(await self._observed(connection, query))
+                tell((self.name, await self._observed(connection, query)))
             except Malformed as error:
                 if attempt + 1 == MALFORMED:
                     raise UnreachableError(
@@ -158,3 +145,45 @@ class OpenAIModel:
 
 
 _KNOWN = ("messages", "prompt")
+
+
+async def answer_all(
+    asked: Sequence[tuple[OpenAIModel, Sequence[Query]]],
+    connect: Callable[[], AbstractAsyncContextManager[Connection]],
+    concurrency: int,
+    tell: Tell,
+) -> None:
+    """Ask all models all that they are asked, at one pace; tell names and answers as they come."""
+    async with connect() as connected:
+        connection = attrs.evolve(connected, gate=Gate(Pace(concurrency)))
+        waiting = _in_turn(asked)
+
+        async def work() -> None:
+            for model, query in waiting:
+                await model.answer(connection, query, tell)
+
+        # The first of each alone: what it finds out about the model spares the others a refusal.
+        firsts = [*itertools.islice(waiting, len(asked))]
+        await _all(model.answer(connection, query, tell) for model, query in firsts)
+        left = sum(len(queries) for _, queries in asked) - len(firsts)
+        await _all(work() for _ in range(min(concurrency, left)))
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do it all at once; where some of it fails, end the rest and raise the first error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+def _in_turn(
+    asked: Sequence[tuple[OpenAIModel, Sequence[Query]]],
+) -> Iterator[tuple[OpenAIModel, Query]]:
+    """A query to each model in turn: providers limit how fast each of them may be asked."""
+    for queries in itertools.zip_longest(*(queries for _, queries in asked)):
+        for (model, _), query in zip(asked, queries, strict=True):
+            if query is not None:
+                yield model, query
