@@ -108,7 +108,7 @@ class Connection:
             UnreachableError: no usable answer came, however often it was asked.
         """
         try:
-            return await self._repeated(lambda: self._counted(method, path, **what))
+            return await self._repeated(lambda: self._sent(method, path, **what))
         except Trouble as trouble:
             raise UnreachableError(str(trouble)) from None
 
@@ -148,15 +148,6 @@ class Connection:
             await self.sleep(wait)
         raise AssertionError("a try either succeeds, is repeated or raises")
 
-    async def _counted(self, method: Method, path: str, **what: Any) -> Reply:
-        """One try, told to whoever counts."""
-        if self.billing is None or not self.billing.charges(path):
-            return await self._sent(method, path, **what)
-        with self.billing.request(what["body"]) as request:
-            reply = await self._sent(method, path, **what)
-            request.answered(reply.body)
-        return reply
-
     async def _sent(
         self,
         method: Method,
@@ -165,25 +156,30 @@ class Connection:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
     ) -> Reply:
-        async with self.gate.passed():
-            if self.straight and body is not None and path in BILLED:
-                answer = await self._answer(self.straight, path, body)
-            else:
-                answer = await self._over_sdk(method, path, body, query)
-            return self._reply(answer)
+        async with self.gate.passed():  # what waits for its turn is not in flight yet
+            if body is None or path not in BILLED:
+                return self._reply(await self._over_sdk(method, path, body, query))
+            if self.billing is None:
+                return await self._answered(path, body)
+            with self.billing.request(body) as request:
+                reply = await self._answered(path, body)
+                request.answered(reply.body)
+            return reply
 
-    async def _answer(self, straight: Straight, path: str, body: Mapping[str, Any]) -> Answer:
-        """What came for a request for an answer, past the SDK where it is known how."""
-        answer = await self._tried(straight.post(path, body))
+    async def _answered(self, path: str, body: Mapping[str, Any]) -> Reply:
+        """A request that is charged for, past the SDK where it is known how."""
+        if self.straight is None:
+            return self._reply(await self._over_sdk("post", path, body, None))
+        straight, answer = self.straight, await self._tried(self.straight.post(path, body))
         if answer is not None and not 300 <= answer.status < 400:
-            return answer
+            return self._reply(answer)
         straight.forget(path, body)  # how redirects are followed, the SDK knows
 
         def learn(response: httpx2.Response) -> None:
             if not response.history:
                 straight.learn(path, body, response.request)
 
-        return await self._over_sdk("post", path, body, None, learn)
+        return self._reply(await self._over_sdk("post", path, body, None, learn))
 
     async def _over_sdk(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from condrule.backends.openai.charges import BILLED, most_of, used
+from condrule.backends.openai.charges import most_of, used
 from condrule.spending import Meter, Usage
 
 __all__ = ["Billing"]
@@ -35,10 +35,6 @@ class Billing:
     """The name of the models' encoding; empty: not known."""
     meters: Mapping[str, Meter] = attrs.field(factory=dict)
     """Who is told of requests to each model, by its name."""
-
-    def charges(self, path: str) -> bool:
-        """Whether requests to a path are charged for."""
-        return path in BILLED
 
     @contextmanager
     def request(self, body: Mapping[str, Any]) -> Iterator[_Request]:
