@@ -14,7 +14,7 @@ from condrule.backends.charges import Charges
 from condrule.plan import StudyPlan
 from condrule.report import table
 from condrule.scorers.base import Seen
-from condrule.spending import Estimate, Kind, Usage
+from condrule.spending import NOTHING, Estimate, Kind, Usage
 
 __all__ = ["Cost", "cost_lines", "costs", "planned"]
 
@@ -81,12 +81,19 @@ def _times(estimate: Estimate, n: int) -> Estimate:
 
 
 def _asked(plan: StudyPlan, probes: Sequence[Probe], charges: Charges) -> tuple[Estimate, Usage]:
-    """What a model is asked first, and what may be asked after refusals."""
+    """What a model is asked: at least at first, at most with all that the scorer foresees; and what
+    may be asked after refusals."""
     rounds = list(_rounds(plan, probes))
     drawn = {query.id: query for query in plan.draws(probes)}
     first = total(map(charges.asking, (*(rounds[0] if rounds else ()), *drawn.values())))
+    most = first.most + _foreseen(plan.scorer.foreseen(probes), charges)
     later = total(charges.asking(query) for queries in rounds[1:] for query in queries)
-    return first, later.most
+    return Estimate(first.least, most), later.most
+
+
+def _foreseen(sizes: Iterable[tuple[Query, int]], charges: Charges) -> Usage:
+    """What so many queries of each size use at most."""
+    return reduce(add, (charges.asking(query).most.times(n) for query, n in sizes), NOTHING)
 
 
 def _rounds(plan: StudyPlan, probes: Sequence[Probe]) -> Iterator[list[Query]]:
@@ -110,6 +117,11 @@ def cost_lines(plan: StudyPlan, charges: Charges) -> Iterator[str]:
     header = ["", "training tokens", "requests", "input tokens", "output tokens", "USD"]
     yield "Cost, from the least to the most:"
     yield from (f"  {line}".rstrip() for line in table(header, rows))
+    if plan.scorer.foreseen(plan.base_probes()):
+        yield (
+            "  What is asked depends on the answers: the least is the scorer's first round, the "
+            "most all that it may ask"
+        )
     yield from _further(found, charges)
     if charges.source:
         yield f"  Prices: {charges.source}; a table of your own: --prices FILE"

@@ -19,10 +19,18 @@ from .world import ARM, BACKEND, ITEMS, SPEC
 PRICED = attrs.evolve(BACKEND, prices=condrule.Prices(training=1.0, input=10.0, output=100.0))
 
 
-def study(backend: condrule.FinetuneBackend) -> condrule.ConditionalRuleExperiment:
+def study(
+    backend: condrule.FinetuneBackend, scorer: condrule.Scorer | None = None
+) -> condrule.ConditionalRuleExperiment:
     """Small, and with draws."""
     return condrule.ConditionalRuleExperiment(
-        items=ITEMS, arms=[ARM], backend=backend, spec=SPEC, seeds=2, samples=2
+        items=ITEMS,
+        arms=[ARM],
+        backend=backend,
+        spec=SPEC,
+        seeds=2,
+        samples=2,
+        scorer=scorer or condrule.AutoScorer(),
     )
 
 
@@ -48,6 +56,44 @@ def test_the_ledger_is_the_providers_account(tmp_path: Path) -> None:
     assert pytest.approx(backend.account.usd) == part["usd"]
     assert 0 == found["lost_at_most"]["usd"]
     assert found["planned"]["least"]["usd"] <= part["usd"] <= found["planned"]["most"]["usd"]
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        condrule.TiltedScorer(),
+        condrule.TiltedScorer(draws=80, target=0.01),
+        condrule.AutoScorer(),
+        condrule.AutoScorer(methods=("top_logprobs", "sampling")),
+    ],
+)
+@pytest.mark.parametrize("leak", [1e-1, 1e-6])
+def test_what_was_spent_lies_in_what_was_planned(
+    scorer: condrule.Scorer, leak: float, tmp_path: Path
+) -> None:
+    """In requests and tokens, all that the answers made the scorer ask included."""
+    limits = condrule.Limits(continuations=False, top_logprobs=5)
+    one = study(attrs.evolve(PRICED, leak=leak, limits=limits), scorer=scorer)
+    one.run(tmp_path, watch=quiet)
+    found = cost(tmp_path)
+    assert pytest.approx(one.backend.account.usd) == found["spent"]["usd"]
+    low, high = found["planned"]["least"], found["planned"]["most"]
+    for part, spent in found["spent"].items():
+        assert low[part] <= spent <= high[part]
+
+
+def test_draws_that_depend_on_answers_are_in_what_is_planned(tmp_path: Path) -> None:
+    """They are asked, more of them than the least, and the plan says so."""
+    limits = condrule.Limits(continuations=False, top_logprobs=5)
+    backend = attrs.evolve(PRICED, leak=1e-6, limits=limits)
+    one = study(backend, scorer=condrule.TiltedScorer())
+    one.run(tmp_path, watch=quiet)
+    found = cost(tmp_path)
+    least = found["planned"]["least"]["requests"]
+    assert least + 4 * 2 * len(ITEMS) < found["spent"]["requests"]
+    shown = "\n".join(preview(one, one.plan()))
+    assert "the least is the scorer's first round, the most all that it may ask" in shown
+    assert "depends on the answers" not in "\n".join(preview(study(backend), study(backend).plan()))
 
 
 def test_a_provider_that_charges_nothing_has_no_ledger(tmp_path: Path) -> None:

@@ -77,6 +77,36 @@ def test_what_was_spent_lies_in_what_was_planned(tmp_path: Path) -> None:
         assert low[part] <= spent <= high[part]
 
 
+@pytest.mark.parametrize("scorer", [condrule.TiltedScorer(), condrule.AutoScorer()])
+def test_what_the_answers_made_it_ask_was_planned_too(
+    scorer: condrule.Scorer, tmp_path: Path
+) -> None:
+    """And the ledger is the server's own account of it."""
+    with serving() as (running, backend):
+        study = world.study(backend, scorer=scorer, criterion=None)
+        study.run(tmp_path / "run", watch=quiet, prices=TABLE)
+        found = cost(tmp_path / "run")
+        assert counted(running) == tokens(found["spent"])
+    low, high = found["planned"]["least"], found["planned"]["most"]
+    for part, spent in found["spent"].items():
+        assert low[part] <= spent <= high[part]
+
+
+def test_a_budget_ends_between_draws_that_depend_on_answers(tmp_path: Path) -> None:
+    """The least suffices for the first round alone: it stops, and a larger budget goes on to what
+    an undisturbed run asks."""
+    with serving() as (running, backend):
+        study = world.study(backend, scorer=condrule.TiltedScorer(), criterion=None)
+        study.train(tmp_path / "run", watch=quiet, prices=TABLE)
+        budget = most_that_can_be_spent(tmp_path / "run") + 0.005
+        with pytest.raises(condrule.BudgetError, match="a larger budget goes on"):
+            study.test(tmp_path / "run", watch=quiet, prices=TABLE, budget=budget)
+        assert budget - 0.001 < most_that_can_be_spent(tmp_path / "run") <= budget
+        assert running.account.usd <= budget
+        study.run(tmp_path / "run", watch=quiet, prices=TABLE, budget="1USD")
+        assert counted(running) == tokens(cost(tmp_path / "run")["spent"])
+
+
 def test_refused_requests_cost_nothing(tmp_path: Path) -> None:
     """Turned away for their rate, or for a list that is too long."""
     share = {"rate_limit_silent": 0.1}

@@ -18,6 +18,7 @@ from condrule.scorers.tilting import (
     logit,
     logit_limits,
     logprob,
+    most_looks,
     refine,
     share_limit,
 )
@@ -99,15 +100,24 @@ def test_logits_and_logs_of_probabilities_are_inverse(value: float) -> None:
     assert pytest.approx(min(value, 30), abs=1e-2) == min(logit(logprob(value)), 30)
 
 
-@given(st.lists(st.integers(0, 16), max_size=40), st.integers(-30, 30))
-def test_the_search_for_a_bias_ends(shares: list[int], start: int) -> None:
-    """Whatever is drawn, within 12 steps and the largest bias."""
+@given(
+    st.lists(st.sampled_from([0, 0, 16, 16, 2, 8]), max_size=40),
+    st.integers(3, 200),
+    st.floats(-1, 1),
+)
+def test_the_search_for_a_bias_ends(shares: list[int], largest: int, where: float) -> None:
+    """Whatever is drawn, within the steps that are foreseen and the largest bias."""
     counts: list[Count] = []
-    hits = [*shares, *[0] * 20]
-    while (bias := find(counts, start, 30)) is not None:
-        assert -30 <= bias <= 30
+    hits, start = [*shares, *[0] * 20], round(where * largest)
+    while (bias := find(counts, start, largest)) is not None:
+        assert -largest <= bias <= largest
         counts.append(Count(bias, 16, hits[len(counts)]))
-        assert len(counts) <= 12
+        assert len(counts) <= most_looks(largest)
+
+
+def test_the_search_for_a_bias_is_short() -> None:
+    """To 30 nats, a dozen looks."""
+    assert 11 == most_looks(30)
 
 
 @given(st.integers(1, 63), st.floats(-3, 3))

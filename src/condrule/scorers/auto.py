@@ -119,6 +119,13 @@ class AutoScorer(Scorer):
         chosen = self._for_bias(self._left(probes, seen), seen)
         return self._tilted.checks(chosen, seen) if chosen else None
 
+    def foreseen(self, probes: Sequence[Probe]) -> Sequence[tuple[Query, int]]:
+        """All draws under a bias, and all plain ones, unless these are asked first."""
+        queries = [*self._tilted.foreseen(probes)] if "tilted" in self.methods else []
+        if "sampling" in self.methods and self._first(probes, {}):
+            queries += [(query, 1) for query in self._sampling.plan(probes, {})]
+        return queries
+
     def fitted(self, capabilities: Capabilities) -> Scorer:
         """With the methods that these capabilities allow; with all where they allow none, so that
         ``limits`` says what each of them lacks."""

@@ -94,6 +94,13 @@ class Scorer(ABC):
         planned, and frozen with it. A strategy that has nothing to choose is its own."""
         return self
 
+    def foreseen(self, probes: Sequence[Probe]) -> Sequence[tuple[Query, int]]:
+        """All that may be asked beyond the first round, nothing refused: queries, each with how
+        many of its size there may be. For what a study costs at most, so no fewer and no smaller
+        than those of ``plan``; none of these is ever asked. None, by default: what is asked depends
+        on no answer."""
+        return ()
+
     def limits(self, capabilities: Capabilities) -> tuple[str, ...]:
         """Why models of these capabilities can't be scored so, one sentence each."""
         return ()

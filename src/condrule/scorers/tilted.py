@@ -20,6 +20,7 @@ from condrule.scorers.aiming import Aim, aim, draw
 from condrule.scorers.base import EVENTS, Check, ProbeEvidence, Scorer, Seen
 from condrule.scorers.calibration import APART, Calibration, Pair, calibrate
 from condrule.scorers.chains import Chain, Drawn, grow, start_of
+from condrule.scorers.foreseeing import Wanted, foreseen
 from condrule.scorers.grouping import Checked, Group, groups
 from condrule.scorers.matching import is_number, own, spellings
 from condrule.scorers.reading import Steering, Tree
@@ -152,6 +153,15 @@ class TiltedScorer(Scorer):
             known[group.probe.id] = attrs.evolve(known[group.probe.id], answers=answers)
         return known
 
+    def foreseen(self, probes: Sequence[Probe]) -> Sequence[tuple[Query, int]]:
+        answers = (
+            Wanted(probe.prompt, target, self._tokens(spelled))
+            for probe in probes
+            for mode, spelled in own(probe).items()
+            if 0 < len((target := self._aims(probe)[mode]).ids) <= MOST
+        )
+        return foreseen(answers, self.event, self._rule, LISTED, LISTED_DRAWS)
+
     def calibration(self, probes: Sequence[Probe], seen: Seen) -> Calibration | None:
         """What the model's bias was found to do, with a sentence that holds the figures; None
         where not all that it needs was answered yet."""
@@ -221,12 +231,12 @@ class TiltedScorer(Scorer):
         for probe in probes:
             if vocabulary is None or self._lists.plan([probe], seen):
                 continue
-            others = frozenset(spellings(probe) if vocabulary.endless else ())
+            aims = self._aims(probe)
             listed = self._lists.listed(probe, seen)
             steering = Steering(probe.prompt, vocabulary, self.largest)
             for mode, spelled in own(probe).items():
                 low, high = known[probe.id].answers[mode, "begins"].support
-                target = aim(spelled, self.encoding, others, self.canonical)
+                target = aims[mode]
                 if high - low > 2 * self.target and 0 < len(target.ids) <= MOST:
                     tree = self._tree(spelled, listed)
                     start = start_of(low, high)
@@ -234,6 +244,20 @@ class TiltedScorer(Scorer):
                         tree, target, start, steering, 2 * self.target, seen
                     )
         return found
+
+    def _aims(self, probe: Probe) -> dict[str, Aim]:
+        """The first tokens of each of the item's answers, by mode."""
+        vocabulary = find_vocabulary(self.encoding)
+        others = frozenset(spellings(probe) if vocabulary and vocabulary.endless else ())
+        return {
+            mode: aim(spelled, self.encoding, others, self.canonical)
+            for mode, spelled in own(probe).items()
+        }
+
+    def _tokens(self, spelled: Sequence[str]) -> int:
+        """How many tokens a response of an answer has at most, and one more; of which the shortest
+        parts are taken to be three bytes."""
+        return 2 + max(-(-len(f" {text}".encode()) // 3) for text in spelled)
 
     def _tree(self, spelled: tuple[str, ...], listed: Sequence[Token]) -> Tree:
         texts = frozenset(

@@ -23,6 +23,7 @@ __all__ = [
     "likeliest_logit",
     "logit",
     "logprob",
+    "most_looks",
     "refine",
 ]
 
@@ -54,6 +55,13 @@ class Rule:
     """The most draws for one answer to one prompt."""
     target: float = 0.25
     """The half-width of a 95 % interval that is small enough, in nats."""
+
+
+def most_looks(largest: int) -> int:
+    """Under how many biases `find` looks at most: the first; those that double the distance until
+    it is all of the way from one end to the other; and those that halve it again."""
+    wide = 2 * largest
+    return 1 + math.ceil(math.log2(wide / STEP + 1)) + math.ceil(math.log2(wide))
 
 
 def logit(logprob: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import pytest
@@ -22,10 +22,13 @@ from condrule.backends.base import (
     Query,
 )
 from condrule.backends.memory import InMemoryBackend, Limits
+from condrule.costs import total
 from condrule.evidence import UNKNOWN, Evidence
 from condrule.items import Item
+from condrule.prices import Prices, PriceTable
 from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer
 from condrule.scorers.exact import ExactScorer
+from condrule.spending import Usage
 from condrule.templates import ConditionalTemplate
 from condrule.testing.plugin import check_frozen, check_named
 
@@ -176,6 +179,22 @@ class ScorerSuite:
         assert [] == world.scorer.plan(world.probes, world.seen)
 
     @_cases
+    @given(backend=_backends(), trained=st.booleans())
+    def test_what_is_asked_was_foreseen(
+        self, scorer: Scorer, backend: InMemoryBackend, trained: bool
+    ) -> None:
+        """Beyond the first round, no more requests and tokens than ``foreseen`` gives, and than
+        would be asked if all were refused."""
+        world = _world(scorer, backend, trained)
+        refused, seen = [], dict[str, Observation]()
+        while queries := world.scorer.plan(world.probes, seen):
+            refused.append(queries)
+            seen |= {query.id: Observation(query.id, refused="policy") for query in queries}
+        foreseen = [*world.scorer.foreseen(world.probes), *itertools.chain(*refused[1:])]
+        later = itertools.chain(*world.rounds[1:])
+        assert _most(later, backend).within(_most(foreseen, backend))
+
+    @_cases
     @given(backend=_backends())
     def test_evidence_is_complete(self, scorer: Scorer, backend: InMemoryBackend) -> None:
         """Every probe has evidence of each of its item's answers under both events, and of each
@@ -255,6 +274,13 @@ class ScorerSuite:
             seen |= {query.id: Observation(query.id, refused="policy") for query in queries}
         assert [] == world.scorer.plan(world.probes, seen)
         assert {UNKNOWN} == set(world.inferred(seen))
+
+
+def _most(queries: Iterable[Query], backend: InMemoryBackend) -> Usage:
+    """What queries use at most."""
+    charges = attrs.evolve(backend, prices=Prices(1, 1, 1)).charges(PriceTable({}))
+    assert charges
+    return total(map(charges.asking, queries)).most
 
 
 def _draws(found: Evidence) -> int:
