@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from condrule.backends.base import FinetuneBackend
 from condrule.backends.memory import Faults, InMemoryBackend, Limits
 from condrule.bet import KAAREL_TEMPLATE
+from condrule.prices import Prices
 from condrule.scorers import (
     AutoScorer,
     ExactScorer,
@@ -30,13 +33,25 @@ class TestInMemoryBackend(BackendSuite):
 
 
 class TestQueuedBackend(BackendSuite):
-    """A provider with a queue, that gives short and rounded lists only."""
+    """A provider with a queue and prices, that gives short and rounded lists only."""
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> FinetuneBackend:
         limits = Limits(continuations=False, top_logprobs=5, decimals=4)
         faults = Faults(queue=("validating", "queued", "running"))
-        return InMemoryBackend(memory=0.9, limits=limits, faults=faults).at(tmp_path / "models")
+        return InMemoryBackend(
+            memory=0.9, limits=limits, faults=faults, prices=Prices(25, 3, 12)
+        ).at(tmp_path / "models")
+
+    @pytest.fixture
+    def served(self, backend: FinetuneBackend) -> Callable[[], int]:
+        assert isinstance(backend, InMemoryBackend)
+        return lambda: backend.account.calls
+
+    @pytest.fixture
+    def failing(self, backend: FinetuneBackend) -> FinetuneBackend:
+        assert isinstance(backend, InMemoryBackend)
+        return attrs.evolve(backend, faults=Faults(lost_after=range(1, 99)))
 
 
 class TestDrawsAlone(BackendSuite):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from condrule.arms import Arm
 from condrule.backends.openai import OpenAIBackend
 from condrule.testing import BackendSuite
 from condrule.testing.server import RunningServer
+from condrule.testing.server.faults import ServerFaults
 
 from . import world
 
@@ -37,6 +39,20 @@ class TestOpenAI(BackendSuite):
     @pytest.fixture
     def training_set(self) -> TrainingSet:
         return world.TRAINING
+
+
+    @pytest.fixture
+    def served(self, running: RunningServer) -> Callable[[], int]:
+        asked = ("POST /chat/completions", "POST /completions")
+        return lambda: sum(running.account.requests[path] for path in asked)
+
+    @pytest.fixture
+    def failing(self, tmp_path: Path) -> Iterator[OpenAIBackend]:
+        routes = ("POST /chat/completions", "POST /completions")
+        faults = ServerFaults(shares={"error_500": 1.0}, routes=routes)
+        with world.server(faults=faults).running() as running:
+            template = "{content}\n"
+            yield world.backend_at(running, prompt_template=template).at(tmp_path / "failing")
 
 
 class TestWithEcho(TestOpenAI):

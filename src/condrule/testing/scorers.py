@@ -22,13 +22,12 @@ from condrule.backends.base import (
     Query,
 )
 from condrule.backends.memory import InMemoryBackend, Limits
-from condrule.costs import total
 from condrule.evidence import UNKNOWN, Evidence
 from condrule.items import Item
 from condrule.prices import Prices, PriceTable
 from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer
 from condrule.scorers.exact import ExactScorer
-from condrule.spending import Usage
+from condrule.spending import NOTHING, Usage
 from condrule.templates import ConditionalTemplate
 from condrule.testing.plugin import check_frozen, check_named
 
@@ -190,9 +189,10 @@ class ScorerSuite:
         while queries := world.scorer.plan(world.probes, seen):
             refused.append(queries)
             seen |= {query.id: Observation(query.id, refused="policy") for query in queries}
-        foreseen = [*world.scorer.foreseen(world.probes), *itertools.chain(*refused[1:])]
-        later = itertools.chain(*world.rounds[1:])
-        assert _most(later, backend).within(_most(foreseen, backend))
+        sizes = world.scorer.foreseen(world.probes)
+        foreseen = _most([*sizes, *((query, 1) for one in refused[1:] for query in one)], backend)
+        later = _most(((query, 1) for one in world.rounds[1:] for query in one), backend)
+        assert later.within(foreseen)
 
     @_cases
     @given(backend=_backends())
@@ -276,11 +276,11 @@ class ScorerSuite:
         assert {UNKNOWN} == set(world.inferred(seen))
 
 
-def _most(queries: Iterable[Query], backend: InMemoryBackend) -> Usage:
-    """What queries use at most."""
+def _most(sizes: Iterable[tuple[Query, int]], backend: InMemoryBackend) -> Usage:
+    """What so many queries of each size use at most."""
     charges = attrs.evolve(backend, prices=Prices(1, 1, 1)).charges(PriceTable({}))
     assert charges
-    return total(map(charges.asking, queries)).most
+    return sum((charges.asking(query).most.times(n) for query, n in sizes), NOTHING)
 
 
 def _draws(found: Evidence) -> int:
