@@ -11,7 +11,7 @@ import attrs
 from condrule import plugins
 from condrule.backends import checks
 from condrule.backends.base import Capabilities, FinetuneBackend
-from condrule.config.structure import keys_of
+from condrule.config.problems import keys_of
 from condrule.describe import describe
 from condrule.errors import PluginError
 

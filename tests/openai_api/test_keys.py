@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import condrule
-from condrule import cli
 from condrule.backends.openai import AzureOpenAIBackend, OpenAIBackend
 from condrule.backends.openai.keys import HIDDEN, Secret, find_key
 from condrule.cli import run
+from condrule.cli import running as commands
 from condrule.errors import CondruleError, ConfigError, CredentialsError
 from condrule.progress import quiet
 from condrule.testing.server import RunningServer
@@ -59,14 +59,14 @@ def everything_in(folder: Path) -> bytes:
 @pytest.fixture
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies from files wait as little as those of these tests."""
-    load = cli._load
+    load = commands.load
 
     def hurried(path: Path, *more: Any) -> condrule.ConditionalRuleExperiment:
         study = load(path, *more)
         backend = attrs.evolve(study.backend, poll_seconds=0.01, settle_seconds=0.3)
         return attrs.evolve(study, backend=backend)
 
-    monkeypatch.setattr(cli, "_load", hurried)
+    monkeypatch.setattr(commands, "load", hurried)
 
 
 FAULTS = {

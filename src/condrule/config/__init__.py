@@ -65,7 +65,7 @@ def _structured(
 
 def _rendering_problems(study: ConditionalRuleExperiment, document: Document) -> Iterator[Problem]:
     """What only shows when arms, items and criterion meet. One item stands for all."""
-    from condrule.config.structure import flatten
+    from condrule.config.problems import flatten
     from condrule.plan import check_criterion, gate_probes
 
     items = study.items[:1]

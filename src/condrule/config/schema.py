@@ -25,17 +25,12 @@ from condrule.arms import Arm
 from condrule.backends.base import FinetuneBackend, FinetuneSpec
 from condrule.bet import ARMS
 from condrule.bundled import first_names
+from condrule.config.arms import arm_keys
+from condrule.config.classes import MOST, MOST_SEEDS
+from condrule.config.problems import keys_of
 from condrule.config.sections import ALLOWED, SECTIONS
 from condrule.config.strict import is_literal, is_union
-from condrule.config.structure import (
-    CRITERIA,
-    MOST,
-    MOST_SEEDS,
-    Favourites,
-    ItemFile,
-    arm_keys,
-    keys_of,
-)
+from condrule.config.structure import CRITERIA, Favourites, ItemFile
 from condrule.criteria import Clause, Criterion, Gate
 from condrule.describe import describe
 from condrule.errors import PluginError

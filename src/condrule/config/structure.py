@@ -5,34 +5,27 @@ The keys are the fields of the classes that a study is made of, so a new field i
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_origin
 
 import attrs
 from cattrs import Converter
-from cattrs.errors import (
-    AttributeValidationNote,
-    ClassValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationError,
-    IterableValidationNote,
-)
-from cattrs.gen import make_dict_structure_fn, override
+from cattrs.errors import ClassValidationError
 
 from condrule import plugins
 from condrule.arms import Arm
-from condrule.backends.base import FinetuneBackend, FinetuneSpec
-from condrule.bet import ARMS, KAAREL_BET
+from condrule.backends.base import FinetuneBackend
+from condrule.bet import KAAREL_BET
 from condrule.bundled import favourite_countries
 from condrule.config import document
-from condrule.config.sections import SECTIONS
+from condrule.config.arms import arm_hook
+from condrule.config.classes import class_hook
+from condrule.config.problems import flatten, keys_of
 from condrule.config.strict import (
     Wrong,
-    accepts,
     is_literal,
     is_union,
     literal,
@@ -58,22 +51,14 @@ from condrule.templates import PromptTemplate, TextTemplate
 
 __all__ = [
     "CRITERIA",
-    "MOST",
-    "MOST_SEEDS",
     "Favourites",
     "ItemFile",
-    "arm_keys",
-    "flatten",
-    "keys_of",
     "restored_backend",
     "structure_study",
     "structured",
 ]
 
 CRITERIA = {KAAREL_BET.name: KAAREL_BET}
-MOST_SEEDS = 1000
-MOST = 1_000_000
-"""Of samples and of contrasts."""
 Kind = TypeVar("Kind")
 
 
@@ -143,50 +128,6 @@ def _as_written(kind: type, described: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def flatten(error: BaseException, path: document.Path) -> Iterator[tuple[document.Path, str]]:
-    """Every problem inside an error, with its place."""
-    if isinstance(error, (ClassValidationError, IterableValidationError)):
-        for inner in error.exceptions:
-            yield from flatten(inner, (*path, *_step(inner, error)))
-    elif isinstance(error, ConfigError):
-        for problem in error.problems:
-            yield (*path, *_parts(problem.path)), problem.message
-    elif isinstance(error, ForbiddenExtraKeysError):
-        allowed = _keys(error.cl)
-        if error.cl is ConditionalRuleExperiment:
-            allowed = [*allowed, SECTIONS]  # taken out of the file before it is structured
-        for key in sorted(error.extra_fields):
-            yield (
-                (*path, key),
-                (
-                    f"is not a key here; the keys are {', '.join(allowed)}."
-                    + did_you_mean(key, allowed)
-                ),
-            )
-    elif isinstance(error, KeyError):
-        yield path, "is missing; it has no default"
-    elif isinstance(error, (CondruleError, ValueError)):
-        yield path, str(error)
-    else:
-        raise error
-
-
-def _step(inner: BaseException, around: BaseException) -> document.Path:
-    """The key or the index, in the value around it, that an error is about."""
-    for note in getattr(inner, "__notes__", ()):
-        if isinstance(note, AttributeValidationNote) and isinstance(around, ClassValidationError):
-            return (_key(around.cl, note.name),)
-        if isinstance(note, IterableValidationNote) and isinstance(around, IterableValidationError):
-            return (note.index,)
-    return ()
-
-
-def _parts(path: str) -> document.Path:
-    """`clauses[0].arm` as its parts."""
-    parts = path.replace("[", ".").replace("]", "").split(".") if path else []
-    return tuple(int(part) if part.isdecimal() else part for part in parts)
-
-
 def _converter(folder: Path) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for plain in (int, float, str, bool, NoneType):
@@ -199,10 +140,10 @@ def _converter(folder: Path) -> Converter:
     ]
     for predicate, hook in hooks:
         converter.register_structure_hook_func(predicate, hook)
-    converter.register_structure_hook_factory(attrs.has, partial(_class_hook, converter))
+    converter.register_structure_hook_factory(attrs.has, partial(class_hook, converter))
     for kind, special in (
         (PromptTemplate, _template),
-        (Arm, _arm),
+        (Arm, arm_hook),
         (FinetuneBackend, _backend),
         (Scorer, _scorer),
         (ItemSet, partial(_items, folder)),
@@ -218,98 +159,6 @@ def _converter(folder: Path) -> Converter:
 
 def _is_exactly(wanted: Any, kind: Any) -> bool:
     return kind is wanted
-
-
-def keys_of(kind: type) -> dict[str, str]:
-    """Field name -> key, for all that a file may set. Where files are kept and who watches does
-    not tell one study from another, and is not set there; seeds are the study's."""
-    keys = {
-        field.name: field.alias or field.name
-        for field in attrs.fields(kind)
-        if field.init and field.eq
-    }
-    if kind is FinetuneSpec:
-        del keys["seed"]
-    if kind is ConditionalRuleExperiment:
-        keys["spec"] = "finetune"
-    return keys
-
-
-def _key(kind: type, field: str) -> str:
-    return keys_of(kind).get(field, field)
-
-
-def _keys(kind: type) -> list[str]:
-    return list(keys_of(kind).values())
-
-
-def _class_hook(converter: Converter, kind: type) -> Callable[[Any, Any], Any]:
-    keys = keys_of(kind)
-    overrides = {
-        field.name: override(rename=keys[field.name]) if field.name in keys else override(omit=True)
-        for field in attrs.fields(kind)
-        if field.init
-    }
-    if kind is ConditionalRuleExperiment:
-        overrides["seeds"] = override(struct_hook=partial(_seeds, converter))
-        overrides["samples"] = override(struct_hook=_natural)
-        overrides["contrasts"] = override(struct_hook=_natural)
-    build: Callable[[Any, Any], Any] = make_dict_structure_fn(
-        kind,
-        converter,
-        _cattrs_forbid_extra_keys=True,
-        _cattrs_detailed_validation=True,
-        **overrides,  # type: ignore[arg-type]
-    )
-    return partial(_collect, build)
-
-
-def _collect(build: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
-    """Build an object or raise all that is wrong with it.
-
-    Some checks run only when others pass; so what failed and has a default is left out, and the
-    object is built once more to see what else is wrong.
-    """
-    if not isinstance(value, dict):
-        raise Wrong(
-            f"is {show(value)}; it must be a mapping with the keys {', '.join(_keys(kind))}"
-        )
-    found: list[Exception] = []
-    left = dict(value)
-    optional = {key for field, key in keys_of(kind).items() if _default(kind, field)}
-    while True:
-        try:
-            built = build(left, kind)
-        except ClassValidationError as error:
-            found += [inner for inner in error.exceptions if isinstance(inner, Exception)]
-            failed = {place[0] for place, _ in flatten(error, ()) if place} & left.keys()
-            if failed and failed <= optional | (left.keys() - set(_keys(kind))):
-                left = {key: part for key, part in left.items() if key not in failed}
-                continue
-        else:
-            if not found:
-                return built
-        raise ClassValidationError(f"{kind.__name__} is not as it must be", found, kind)
-
-
-def _default(kind: type, field: str) -> bool:
-    return getattr(attrs.fields(kind), field).default is not attrs.NOTHING
-
-
-def _seeds(converter: Converter, value: Any, _: Any) -> Any:
-    seeds: int | tuple[int, ...] = union(converter, value, int | tuple[int, ...])
-    if isinstance(seeds, int) and not 1 <= seeds <= MOST_SEEDS:
-        raise Wrong(
-            f"is {value}; it must be how many seeds there are, from 1 to {MOST_SEEDS}, "
-            "or a list of seeds"
-        )
-    return seeds
-
-
-def _natural(value: Any, _: Any) -> int:
-    if not accepts(int, value) or not 0 <= value <= MOST:
-        raise Wrong(f"is {show(value)}; it must be a whole number from 0 to {MOST:,}")
-    return int(value)
 
 
 def _items(folder: Path, converter: Converter, value: Any, _: Any) -> ItemSet:
@@ -370,55 +219,6 @@ def _template(converter: Converter, value: Any, _: Any) -> Any:
         return TextTemplate(value)
     likely = "text" if isinstance(value, dict) and "text" in value else "conditional"
     return _named(converter, "templates", value, default=likely)
-
-
-def _arm(converter: Converter, value: Any, kind: Any) -> Arm:
-    if isinstance(value, str):
-        return _named_arm(value)()
-    if not isinstance(value, dict):
-        raise Wrong(
-            f"is {show(value)}; it must be the name of an arm ({', '.join(ARMS)}) or a "
-            "mapping with the keys name, template and trained"
-        )
-    if "arm" in value:
-        return _varied_arm(converter, value)
-    arm: Arm = _class_hook(converter, Arm)(value, kind)
-    if not arm.trained:
-        raise ConfigError([Problem("trained", "is empty; an arm trains at least one mode")])
-    return arm
-
-
-def _named_arm(name: Any) -> Callable[..., Arm]:
-    if not isinstance(name, str) or name not in ARMS:
-        raise Wrong(
-            f"is {show(name)}; the arms are {', '.join(ARMS)}; any other is a mapping "
-            "with the keys name, template and trained." + did_you_mean(name, ARMS)
-        )
-    return ARMS[name]
-
-
-def _varied_arm(converter: Converter, value: Mapping[str, Any]) -> Arm:
-    """One of the named arms, with other arguments and perhaps another name."""
-    try:
-        factory = _named_arm(value["arm"])
-    except Wrong as error:
-        raise ConfigError([Problem("arm", str(error))]) from None
-    given = attrs.asdict(converter.structure(value, arm_keys(factory)), recurse=False)
-    del given["arm"]
-    name = given.pop("name")
-    arm = factory(**given)
-    return attrs.evolve(arm, name=name) if name else arm
-
-
-def arm_keys(factory: Callable[..., Arm]) -> type:
-    """A class whose fields are the keys of a named arm: its name, and the factory's arguments."""
-    hints = get_type_hints(factory)
-    arguments = {
-        name: attrs.field(default=parameter.default, type=hints[name])
-        for name, parameter in inspect.signature(factory).parameters.items()
-    }
-    own = {"arm": attrs.field(type=str), "name": attrs.field(default=None, type=str | None)}  # type: ignore[arg-type]
-    return attrs.make_class("NamedArm", own | arguments, frozen=True)
 
 
 def _criterion(converter: Converter, value: Any, _: Any) -> Criterion | None:
