@@ -23,6 +23,9 @@ nox.options.reuse_existing_virtualenvs = True
 STRAY = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "PYTHONPATH", "PYTHONWARNINGS")
 QUIET = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "TOKENIZERS_PARALLELISM": "false"}
 
+PARALLEL = ("--numprocesses", "auto", "--dist", "worksteal")
+"""One process for each core; a process that has nothing left to do takes tests of another."""
+
 
 def install(session: nox.Session, *packages: str, versions: str = "constraints.txt") -> None:
     """Install the package with extras, and other packages, in tested versions."""
@@ -43,7 +46,7 @@ def bet(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Every test, and every example in the documentation, against the installed package."""
     install(session, ".[all,test]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -83,7 +86,7 @@ def floors(session: nox.Session) -> None:
     install(session, ".[openai,pandas,plot,test]", versions="constraints-floors.txt")
     # Old versions warn of what newer ones have changed since.
     places = session.posargs or ("tests", "docs/how-to")
-    session.run("pytest", "-W", "default", "--disable-warnings", *places)
+    session.run("pytest", "-W", "default", "--disable-warnings", *PARALLEL, *places)
 
 
 @nox.session
@@ -91,7 +94,7 @@ def coverage(session: nox.Session) -> None:
     """Branch coverage of the tests and of the processes that they start."""
     install(session, ".[all,test]", "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *session.posargs)
     session.run("coverage", "combine")
     session.run("coverage", "report")
 

@@ -14,6 +14,9 @@ LOOPBACK = ("127.", "::1", "localhost")
 KEYS = ("_API_KEY", "_BASE_URL", "_ORG_ID", "_TOKEN")
 
 settings.register_profile("fuzz", max_examples=10_000, deadline=None)
+# How long an example takes says nothing where several processes share a core.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 # Read when transformers, tokenizers, torch and matplotlib are imported, so before any fixture; and
 # by the processes that tests start.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "plugin-backend"
@@ -23,10 +24,21 @@ Run = Callable[..., Done]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a script of an environment that holds condrule, the example and what they need alone."""
-    place = tmp_path_factory.mktemp("fresh")
-    subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True, timeout=PATIENCE)
-    scripts = place / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    """Runs a script of an environment that holds condrule, the example and what they need alone.
+    Processes that test together share it."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    start = _runner(place)
+    with FileLock(place / "fresh.lock"):
+        if not (place / "fresh.done").exists():
+            _install(place, start)
+            (place / "fresh.done").touch()
+    return start
+
+
+def _runner(place: Path) -> Run:
+    scripts = place / "fresh" / ("Scripts" if os.name == "nt" else "bin")
     clean = {name: value for name, value in os.environ.items() if name not in STRAY}
 
     def start(script: str, *arguments: object, cwd: Path = place) -> Done:
@@ -35,13 +47,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             cwd=cwd, env=clean, capture_output=True, text=True, check=False, timeout=PATIENCE,
         )  # fmt: skip
 
+    return start
+
+
+def _install(place: Path, start: Run) -> None:
+    subprocess.run([sys.executable, "-m", "venv", place / "fresh"], check=True, timeout=PATIENCE)
     pip = ("-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "30")
     first = start("python", *pip, "hatchling")
     if first.returncode:
         pytest.skip(f"packages can't be installed here: {first.stderr.strip()[-500:]}")
     done = start("python", *pip, "--no-build-isolation", f"{ROOT}[testing]", EXAMPLE)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    return start
 
 
 def test_its_kinds_are_listed(run: Run) -> None:

@@ -34,6 +34,7 @@ from condrule.plan import StudyPlan, check_criterion, gate_probes, plan_jobs, po
 from condrule.prices import Prices, PriceTable, bundled_prices, read_prices
 from condrule.progress import Watcher, quiet, terminal
 from condrule.recorded import explained, read_history
+from condrule.report import render
 from condrule.results import Result
 from condrule.rundir import RunDirectory, evidence_csv
 from condrule.scorers import AutoScorer, Scorer
@@ -306,8 +307,9 @@ def _write(run: RunDirectory, result: Result) -> Result:
     """Write the files that follow from the journal. The result, with what was judged of it."""
     result = attrs.evolve(result, adjudications=read_adjudications(run.path))
     run.write_result("evidence.csv", evidence_csv(tables.evidence_rows(result)))
-    run.write_result("result.json", result.to_json())
-    run.write_result("report.txt", f"{result}\n")
+    data = result.to_dict()  # takes longer than all else here
+    run.write_result("result.json", tables.to_json(data))
+    run.write_result("report.txt", f"{render(data)}\n")
     try:
         figure = result.plot().get_figure(root=True)
     except MissingExtraError:

@@ -155,6 +155,8 @@ _COUNTS = ("hits", "draws", "bias")
 
 def _padded(counts: FloatArray, most: int) -> FloatArray:
     more = most - counts.shape[-1]
+    if not more:
+        return counts
     return np.pad(counts, [(0, 0)] * (counts.ndim - 1) + [(0, more)])
 
 

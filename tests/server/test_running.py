@@ -170,7 +170,7 @@ def test_the_command_serves_until_it_is_ended(study_file: Path, ending: int) -> 
 def test_the_command_says_what_is_wrong(arguments: list[str]) -> None:
     """In a sentence, with exit code 2."""
     process = command(*arguments)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert 2 == process.returncode
     assert err.startswith("condrule: ")
     assert "Traceback" not in err
@@ -180,5 +180,5 @@ def test_a_port_that_is_taken_is_an_error() -> None:
     """The command's exit code is 3."""
     with serving() as (running, _):
         process = command("--port", running.address.rpartition(":")[2])
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert (3, False) == (process.returncode, "Traceback" in err)

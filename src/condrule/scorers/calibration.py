@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -188,13 +189,20 @@ def _split(pair: Pair, log_odds: float) -> tuple[float, float]:
     """Mean and variance of the upper bias's hits, given those of both together."""
     total, n, m = pair.upper.hits + pair.lower.hits, pair.upper.draws, pair.lower.draws
     values = range(max(0, total - m), min(n, total) + 1)
-    logs = [_choose(n, a) + _choose(m, total - a) + a * log_odds for a in values]
+    logs = [ways + a * log_odds for a, ways in zip(values, _ways(n, m, total), strict=True)]
     top = max(logs)
     weights = [math.exp(one - top) for one in logs]
     sum_ = math.fsum(weights)
     mean = math.fsum(a * w for a, w in zip(values, weights, strict=True)) / sum_
     square = math.fsum((a - mean) ** 2 * w for a, w in zip(values, weights, strict=True)) / sum_
     return mean, square
+
+
+@functools.lru_cache(maxsize=1024)
+def _ways(n: int, m: int, total: int) -> tuple[float, ...]:
+    """The log of in how many ways so many hits split, for each split that there can be."""
+    values = range(max(0, total - m), min(n, total) + 1)
+    return tuple(_choose(n, a) + _choose(m, total - a) for a in values)
 
 
 def _choose(n: int, k: int) -> float:
