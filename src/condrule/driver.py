@@ -283,7 +283,7 @@ class Driver:
         if self.ledger is None or self.charges is None or self.ledger.budget is None:
             return
         spent, missing = self.ledger.spent.usd or 0.0, sum(self._least(self.charges))
-        if spent + missing > self.ledger.budget:
+        if missing and spent + missing > self.ledger.budget:
             what = f"{spent:.6g} USD are spent, and what is missing costs {missing:.6g} at least"
             raise BudgetError(self.ledger.budget, spent + missing, what)
 

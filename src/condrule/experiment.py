@@ -274,7 +274,11 @@ def _ledger(
         yield None
         return
     if budget is not None and None in (charges.base, charges.finetuned):
-        message = "can't be kept, as the price of the model is not known; give a table of prices"
+        names = " and ".join(dict.fromkeys(plan.bases.values()))
+        message = (
+            "can't be kept, as the price of the model is not known; give a table of prices that "
+            f"names {names} (--prices FILE)"
+        )
         raise ConfigError([Problem("budget", message)], plan.name)
     most = {run.key(job): charges.training(job.training_set, job.spec).most for job in plan.jobs}
     known: dict[Kind, Prices | None] = {"base": charges.base, "finetuned": charges.finetuned}

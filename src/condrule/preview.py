@@ -31,6 +31,7 @@ def preview(
     prices: PriceTable | str | Path | None = None,
 ) -> Iterator[str]:
     """The lines, top to bottom. The plan exists, so the backend can do all of it."""
+    charges = experiment.charges(prices)  # before anything is shown: the table may be wrong
     yield f"{plan.name}: nothing is spent by this command"
     yield ""
     yield from _items(plan, every_exclusion)
@@ -39,7 +40,6 @@ def preview(
     yield ""
     yield from _training(experiment, plan)
     yield from _asking(plan)
-    charges = experiment.charges(prices)
     if charges:
         yield from cost_lines(plan, charges)
     yield ""

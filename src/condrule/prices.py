@@ -95,7 +95,7 @@ def bundled_prices() -> PriceTable:
 def read_prices(path: str | FilePath) -> PriceTable:
     """The table in a file such as `bundled_prices` is read from. Raises ConfigError, with every
     problem and its line."""
-    document = read_document(FilePath(path))
+    document = read_document(FilePath(path), "copy condrule's own data/prices.yaml and correct it")
     problems = [Problem(dotted(at), said, document.line(at)) for at, said in _wrong(document.data)]
     if problems:
         raise ConfigError(problems, str(path))

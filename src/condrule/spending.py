@@ -85,7 +85,8 @@ class Meter(Protocol):
         lost, so that it may have been charged."""
 
 
-_AMOUNT = re.compile(r"(?P<before>[^\d\s.,+-]*)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<after>\S*)")
+_WORD = r"[^\d\s.,+-]*"  # no digit: 1,000USD and 1e3USD are no amounts, and not one dollar
+_AMOUNT = re.compile(rf"(?P<before>{_WORD})\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<after>{_WORD})")
 
 
 def parse_budget(value: str | float) -> float:

@@ -274,6 +274,37 @@ def test_plan_says_when_a_price_is_not_known(
     assert "The price of the base model is not known" in capsys.readouterr().out
 
 
+def test_a_budget_of_nothing_is_refused(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the first request."""
+    assert 3 == cli(["run", str(file), "--out", str(tmp_path / "run"), "--budget", "0USD"])
+    assert "what is missing costs 0.01" in capsys.readouterr().err
+
+
+def test_a_table_that_is_wrong_is_said_before_anything_is_planned(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what to do."""
+    table = file.parent / "prices.yaml"
+    for text, said in (
+        ("", "is empty; copy condrule's own data/prices.yaml"),
+        (OWN.replace("training", "trainng"), "Did you mean 'training'?"),
+    ):
+        table.write_text(text)
+        assert 2 == cli(["plan", str(file), "--prices", str(table)])
+        shown = capsys.readouterr()
+        assert "" == shown.out
+        assert said in shown.err
+
+
+def test_a_run_that_is_whole_needs_no_budget(file: Path, tmp_path: Path) -> None:
+    """Nothing is missing, so nothing is refused."""
+    command = ["run", str(file), "--out", str(tmp_path / "run")]
+    assert 0 == cli([*command, "--budget", "1USD"])
+    assert 0 == cli([*command, "--budget", "0.0001USD"])
+
+
 def test_a_budget_that_is_used_up_is_exit_code_3(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -295,6 +326,8 @@ def test_a_budget_that_is_used_up_is_exit_code_3(
         ("20", "has no currency; prices are in USD: write 20USD"),
         ("20EUR", "has the currency 'EUR'; prices are in USD"),
         ("-3USD", "it must be an amount such as 20USD"),
+        ("1,000USD", "it must be an amount such as 20USD"),
+        ("1e3USD", "it must be an amount such as 20USD"),
     ],
 )
 def test_a_budget_that_is_none_is_bad_input(

@@ -48,8 +48,13 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def read_document(path: FilePath) -> Document:
+START = "`condrule init` writes a study file to start from"
+
+
+def read_document(path: FilePath, start: str = START) -> Document:
     """Read a file of at most 1 MB that holds one YAML 1.2 document.
+
+    ``start`` says what to do where it is empty.
 
     Raises ConfigError where it can't be read or is not plain data: tags that would make objects,
     duplicate keys, keys that are no text, aliases that stand for too much or for themselves.
@@ -57,7 +62,7 @@ def read_document(path: FilePath) -> Document:
     text = _text(path)
     node = _compose(text, str(path))
     if node is None:
-        raise _error(str(path), "is empty; `condrule init` writes a study file to start from")
+        raise _error(str(path), f"is empty; {start}")
     builder = _Builder(str(path))
     data = builder.build(node, ())
     if builder.problems:
