@@ -14,22 +14,11 @@ from hypothesis import strategies as st
 
 import condrule
 from condrule.adjudications import OUTCOMES, read_adjudications
-from condrule.errors import ConfigError, MissingExtraError, RunError, RunLockedError
+from condrule.errors import ConfigError, RunError, RunLockedError
 from condrule.progress import quiet
 from condrule.rundir import RunDirectory
 from condrule.status import result_or_status
-
-
-def study(**changes: Any) -> condrule.ConditionalRuleExperiment:
-    """A small one with a criterion."""
-    how: dict[str, Any] = {
-        "items": condrule.favourite_countries(n=2, seed=1),
-        "arms": [condrule.conditional_arm(), condrule.control_arm()],
-        "backend": condrule.InMemoryBackend(),
-        "criterion": condrule.KAAREL_BET,
-        "seeds": 1,
-    }
-    return condrule.ConditionalRuleExperiment(**{**how, **changes})
+from small import no_plot, study
 
 
 @pytest.fixture
@@ -38,11 +27,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(condrule.Result, "plot", no_plot)
     study().run(tmp_path / "run", watch=quiet)
     return tmp_path / "run"
-
-
-def no_plot(self: condrule.Result, ax: Any = None) -> Any:
-    """As without matplotlib."""
-    raise MissingExtraError("matplotlib", "plot", "this test")
 
 
 def clock() -> datetime:

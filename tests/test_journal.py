@@ -13,38 +13,19 @@ from hypothesis import strategies as st
 from condrule.backends.base import Job, JobState, Observation, Token
 from condrule.errors import BackendError, RunError
 from condrule.journal import History, Journal, read_journal
+from journals import DRAWN, FAILED, JOB, OTHERWISE, RUNNING, SCORED, lines_of, written
 
-JOB = Job("k", "id-1", JobState.SUCCEEDED, "model-1", seconds=1.5)
-SCORED = Observation("q1", logprobs=(-1.25, -math.inf))
-DRAWN = Observation("q2", texts=("Paris\r", "Ünïcode\u2028"))
 LISTED = Observation(
     "q3",
     top=(Token(" Paris", 0.0), Token("\ufffd", -math.inf, (0xE2, 0x82)), Token("", -9999.0, ())),
 )
 REFUSED = Observation("q4", refused="logprobs are not available")
-RUNNING = Job("k", "id-1", JobState.RUNNING)
-FAILED = Job("k", "id-1", JobState.FAILED, detail="out of memory")
-OTHERWISE = Observation("q1", logprobs=(-9.0,))
 CHAIN = """\
 {"crc": "3beeccb8", "record": {"n": 1, "after": "r1", "kind": "intent", "key": "k"}}
 {"crc": "807f4ad7", "record": {"n": 2, "after": "3beeccb8", "kind": "intent", "key": "Ü"}}
 {"crc": "b6dda52a", "record": {"n": 3, "after": "807f4ad7", "kind": "observation", "model": "m", \
 "query": "q1", "texts": ["Ünïcode\u2028\\r"]}}
 """.encode()
-
-
-def written(path: Path, run: str = "") -> Path:
-    """A journal with four lines."""
-    with Journal(path, run) as journal:
-        journal.intent("k")
-        journal.job(JOB)
-        journal.observations("m", [SCORED, DRAWN])
-    return path
-
-
-def lines_of(path: Path) -> list[bytes]:
-    """A journal's lines, with their ends."""
-    return path.read_bytes().splitlines(keepends=True)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

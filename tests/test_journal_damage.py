@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,32 +14,13 @@ from hypothesis import strategies as st
 from condrule.backends.base import Job, JobState, Observation
 from condrule.errors import JournalError
 from condrule.journal import History, Journal, read_journal, salvage
+from journals import DRAWN, FAILED, JOB, OTHERWISE, RUNNING, SCORED, lines_of, written
 
-JOB = Job("k", "id-1", JobState.SUCCEEDED, "model-1", seconds=1.5)
-RUNNING = Job("k", "id-1", JobState.RUNNING)
-FAILED = Job("k", "id-1", JobState.FAILED, detail="out of memory")
-SCORED = Observation("q1", logprobs=(-1.25, -math.inf))
-OTHERWISE = Observation("q1", logprobs=(-9.0,))
-DRAWN = Observation("q2", texts=("Paris", "Ünïcode\u2028"))
 REFUSED = Observation("q3", refused="logprobs are not available")
 OUT_OF_ORDER = "lines are lost, repeated or out of order"
 NO_LINE = "is not a journal line"
 CHECKSUM = "does not match its checksum"
 FOREIGN = "does not follow the line before it: they are of different journals"
-
-
-def written(path: Path, run: str = "") -> Path:
-    """A journal with four lines."""
-    with Journal(path, run) as journal:
-        journal.intent("k")
-        journal.job(JOB)
-        journal.observations("m", [SCORED, DRAWN])
-    return path
-
-
-def lines_of(path: Path) -> list[bytes]:
-    """A journal's lines, with their ends."""
-    return path.read_bytes().splitlines(keepends=True)
 
 
 def line(body: str) -> bytes:

@@ -6,34 +6,15 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import condrule
 from condrule.cli import run
-from condrule.errors import MissingExtraError
 from condrule.listing import HEADER, lines, list_runs
 from condrule.progress import quiet
 from condrule.rundir import RunDirectory
-
-
-def study(**changes: Any) -> condrule.ConditionalRuleExperiment:
-    """A small one with a criterion."""
-    how: dict[str, Any] = {
-        "items": condrule.favourite_countries(n=2, seed=1),
-        "arms": [condrule.conditional_arm(), condrule.control_arm()],
-        "backend": condrule.InMemoryBackend(),
-        "criterion": condrule.KAAREL_BET,
-        "seeds": 1,
-        "name": "small",
-    }
-    return condrule.ConditionalRuleExperiment(**{**how, **changes})
-
-
-def no_plot(self: condrule.Result, ax: Any = None) -> Any:
-    """As without matplotlib."""
-    raise MissingExtraError("matplotlib", "plot", "this test")
+from small import no_plot, study
 
 
 @pytest.fixture(scope="module")
