@@ -88,15 +88,21 @@ def test_an_unknown_item_beside_one_always_hit() -> None:
 def test_distances_of_a_geometric_mean_add_up_as_squares(
     counted: list[tuple[float, float, float]],
 ) -> None:
-    """Each item is half of a mean of two logs, biased or not; the points are the likeliest."""
+    """Each item is half of a mean of two logs, biased or not; the points are the likeliest. About
+    the log of a share without a bias, distances are from where its errors cancel."""
     each = [
         (math.log(special.expit(special.logit(h / n) - b)), np.log(binomial(h, n, b)))
         for h, n, b in counted
     ]
     centre = sum(point for point, _ in each) / 2
-    away = np.sqrt(sum((ends - point) ** 2 for point, ends in each)) / 2
     found = aggregate(items(*counted), "geometric_mean")
     assert float(found.points.low) == float(found.points.high) == pytest.approx(centre)
+    each = [
+        (point if b else math.log((h + 0.5) / (n + 0.5)), ends)
+        for (h, n, b), (point, ends) in zip(counted, each, strict=True)
+    ]
+    centre = sum(point for point, _ in each) / 2
+    away = np.sqrt(sum((ends - point) ** 2 for point, ends in each)) / 2
     assert float(found.limits.low) == pytest.approx(centre - away[0])
     assert float(found.limits.high) == pytest.approx(centre + away[1])
 

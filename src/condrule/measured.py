@@ -14,8 +14,13 @@ by end. Sampling error of draws is added once, when an aggregate over items is f
   the interval of the geometric mean.
 - **Median**: the medians of the items' own lower and upper limits, which is conservative.
 
-The error of a bias, where it has one, is the same for all items of a model. It is added last, by
-the root of the sum of squares, to the interval of whatever aggregate.
+An item may have bounds beside plain draws. Where these say more than so many draws can, the item
+counts as bounded: that depends on how many draws there are and not on what came of them, so that it
+favours neither end.
+
+The error of a bias, where it has one, is the same for all items of a model. It is added last: the
+aggregate is formed again with all biased items moved by it, up and down, and what that makes is
+added to the interval by the root of the sum of squares. So it weighs as much as these items do.
 """
 
 from __future__ import annotations
@@ -124,25 +129,51 @@ class Measured(Bounds):
     def limits(self, level: float = 0.95) -> Bounds:
         """Each item's own interval, by its counts and the biases' errors; the bounds where nothing
         was drawn."""
-        return _clipped(_widened(self.points, self.counted(level), self.error, level), self)
+        ends = _movable(self, self.points, level)
+        return _clipped(_widened(ends, self.counted(level), _moved(self, ends, level)), self)
 
     def counted(self, level: float = 0.95) -> Bounds:
         """Each item's own interval if the biases were what they should be."""
         return self.factored(Bounds(*limits(self.hits, self.draws, self.bias, level)))
 
 
-def _widened(points: Bounds, found: Bounds, error: Any, level: float) -> Bounds:
+def _movable(items: Measured, points: Bounds, level: float) -> Bounds:
+    """The points; of items never hit, or always, the limit itself, as no bias moves 0 or 1."""
+    own = items.counted(level)
+    return Bounds(
+        np.where(points.low == 0, own.low, points.low),
+        np.where(points.high == -np.inf, own.high, points.high),
+    )
+
+
+def _moved(items: Measured, points: Bounds, level: float) -> Bounds:
+    """Where points go if all biases are as far off as may be, down and up: in logits, as biases
+    act. Points of items whose draws had no bias stay."""
+    most = NormalDist().inv_cdf((1 + level) / 2)
+    off = most * np.where(items.sampled & _tilted(items), items.error, 0.0)
+    low = np.where(off > 0, _shifted(points.low, -off), points.low)
+    return Bounds(low, np.where(off > 0, _shifted(points.high, off), points.high))
+
+
+def _shifted(logprobs: FloatArray, nats: FloatArray) -> FloatArray:
+    """Log-probabilities whose logits are so many nats larger."""
+    with np.errstate(divide="ignore"):
+        logits = logprobs - np.log(-np.expm1(logprobs))
+    return np.asarray(-np.logaddexp(0.0, -logits - nats))
+
+
+def _widened(points: Bounds, found: Bounds, moved: Bounds) -> Bounds:
     """An interval with the errors of biases added: independent of the draws', so by the root of the
     sum of squares. An end that is not a finite way off moves by the error itself."""
-    if not np.any(error):
-        return found
-    more = NormalDist().inv_cdf((1 + level) / 2) * error
     with np.errstate(invalid="ignore"):
-        down = np.hypot(points.low - found.low, more)
+        less, more = (np.nan_to_num(x) for x in (points.low - moved.low, moved.high - points.high))
+        down = np.hypot(points.low - found.low, less)
         up = np.hypot(found.high - points.high, more)
-        low = np.where(np.isfinite(down), points.low - down, found.low - more)
+        low = np.where(np.isfinite(down), points.low - down, found.low - less)
         high = np.where(np.isfinite(up), points.high + up, found.high + more)
-    return Bounds(low, np.minimum(high, 0.0))
+    return Bounds(
+        np.where(less > 0, low, found.low), np.minimum(np.where(more > 0, high, found.high), 0.0)
+    )
 
 
 def _clipped(found: Bounds, support: Bounds) -> Bounds:
@@ -180,12 +211,16 @@ class Aggregate:
 def aggregate(items: Measured, estimand: Estimand, level: float = 0.95) -> Aggregate:
     """The log of a mean (or the median) of the items' probabilities."""
     function = ESTIMANDS[estimand]
+    items = _told(items, estimand, level)
     points = (_for_mean(items) if estimand == "arithmetic_mean" else items.points).map(function)
     if not items.sampled.any():
         return Aggregate(points, points)
-    # The error of a bias is one for all items of a model: it does not average out over them.
-    error = np.where(items.sampled, items.error, 0.0).max(axis=-1)
-    limits = _widened(points, _LIMITS[estimand](items, level), error, level)
+    limits = _LIMITS[estimand](items, level)
+    if items.error.any():
+        # The error of a bias is one for all items of a model: it does not average out over them.
+        found = _for_mean(items) if estimand == "arithmetic_mean" else items.points
+        each = _movable(items, found, level)
+        limits = _widened(each.map(function), limits, _moved(items, each, level).map(function))
     support = items.map(function)
     return Aggregate(
         points,
@@ -194,6 +229,26 @@ def aggregate(items: Measured, estimand: Estimand, level: float = 0.95) -> Aggre
             np.maximum(np.minimum(limits.high, support.high), points.high),
         ),
     )
+
+
+def _told(items: Measured, estimand: Estimand, level: float) -> Measured:
+    """The items, without plain draws where their bounds say more than so many draws can: if none of
+    all these draws were hits, for the arithmetic mean; if each item had the most that its bounds
+    allow, for the others."""
+    plain = items.sampled & ~_tilted(items)
+    if not (plain & ((items.low > -np.inf) | (items.high < 0))).any():
+        return items
+    if estimand == "arithmetic_mean":
+        none = _pooled(attrs.evolve(items, hits=np.zeros_like(items.hits)), plain, level)[2]
+        most = np.where(plain, np.exp(items.high), 0.0).mean(-1)
+        bounded = plain & (most <= none)[..., None]
+    else:
+        with np.errstate(divide="ignore", over="ignore"):
+            variance = -np.expm1(items.high) * np.exp(-items.high) / items.draws.sum(-1)
+        wide = 2 * NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
+        bounded = plain & (items.high - items.low <= wide)
+    hits, draws = (np.where(bounded[..., None], 0.0, x) for x in (items.hits, items.draws))
+    return attrs.evolve(items, hits=hits, draws=draws)
 
 
 def _arithmetic(items: Measured, level: float) -> Bounds:
@@ -268,7 +323,12 @@ def _pooled(
 
 
 def _geometric(items: Measured, level: float) -> Bounds:
-    points, own, n = items.points, items.counted(level), items.low.shape[-1]
+    """Each item's own interval by the square-root rule, about centres whose errors cancel. Bounds
+    of items that were drawn are left to the end: cut to them, errors would not cancel."""
+    ends = ((-np.inf, items.low), (0.0, items.high))
+    low, high = (np.where(items.sampled, widest, end) for widest, end in ends)
+    free = attrs.evolve(items, low=low, high=high)
+    points, own, n = _for_logs(free), free.counted(level), items.low.shape[-1]
     with np.errstate(invalid="ignore"):
         below = np.sqrt((((points.low - own.low) / n) ** 2).sum(-1))
         above = np.sqrt((((own.high - points.high) / n) ** 2).sum(-1))
@@ -277,6 +337,16 @@ def _geometric(items: Measured, level: float) -> Bounds:
         np.where(np.isnan(low), -np.inf, low),
         np.where(np.isfinite(points.high).all(-1), high, own.high.mean(-1)),
     )
+
+
+def _for_logs(items: Measured) -> Bounds:
+    """Points whose errors cancel in a mean of logs. Of h hits in n plain draws it is
+    log (h + 1/2) / (n + 1/2): its expectation is log P but for terms of 1 / (n P)^2, where that of
+    the likeliest value is too low by (1 - P) / (2 n P). Without a hit there is none."""
+    points, hits, draws = items.points, items.hits.sum(-1), items.draws.sum(-1)
+    plain = items.sampled & ~_tilted(items) & (hits > 0)
+    found = np.minimum(np.log((hits + 0.5) / (draws + 0.5)), 0.0)
+    return points.map(lambda ends: np.where(plain, found, ends))
 
 
 def _median(items: Measured, level: float) -> Bounds:
