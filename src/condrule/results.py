@@ -17,13 +17,7 @@ from condrule.errors import CondruleError, MissingExtraError, did_you_mean
 from condrule.measured import Measured, aggregate
 from condrule.plan import StudyPlan
 from condrule.scorers.base import Check, Choice
-from condrule.specificity import (
-    PermutationTest,
-    permutation_test,
-    rank_specificity,
-    ranks,
-    specificity,
-)
+from condrule.specificity import Specificity
 from condrule.statistics import (
     ESTIMANDS,
     Bounds,
@@ -77,47 +71,6 @@ class ModelCheck:
     """Those whose fine-tune it is; none of a base model."""
     seed: int
     check: Check
-
-
-@attrs.frozen(eq=False)
-class Specificity:
-    """How much likelier the own answer is than other items' answers."""
-
-    matrix: Bounds
-    """Items x distinct answers, log-probabilities: points where they were drawn."""
-    own: NDArray[np.intp]
-    """For each item, the column of its own answer."""
-
-    @property
-    def n(self) -> int:
-        """The items that it can be measured on in nats: none of their answers may be 0."""
-        return int(self._finite.sum())
-
-    @property
-    def nats(self) -> Bounds:
-        """Mean log P(own) minus mean log P(others); unbounded with fewer than two such items."""
-        if self.n < 2:
-            return Bounds(np.array(-np.inf), np.array(np.inf))
-        return specificity(self.matrix[self._finite], self.own[self._finite])
-
-    @property
-    def rank(self) -> Bounds:
-        """Mean share of the other answers that are less probable than the own: 1/2 by chance."""
-        return rank_specificity(self.matrix, self.own)
-
-    def test(self) -> PermutationTest | None:
-        """Could answers dealt to items at random look like this, in nats? None if unbounded."""
-        if self.n < 2:
-            return None
-        return permutation_test(self.matrix[self._finite], self.own[self._finite])
-
-    def rank_test(self) -> PermutationTest:
-        """Could answers dealt to items at random look like this, by rank?"""
-        return permutation_test(ranks(self.matrix), self.own)
-
-    @property
-    def _finite(self) -> NDArray[np.bool_]:
-        return np.asarray(np.isfinite(self.matrix.low).all(axis=1))
 
 
 @attrs.frozen(eq=False)
