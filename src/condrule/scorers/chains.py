@@ -10,6 +10,7 @@ same way draws of another answer's tokens, biased at the same time, are left out
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections import Counter
@@ -75,6 +76,8 @@ class Stage:
     """Of its first query."""
     ready: bool = False
     """Whether the bias that these tokens need is known: the last that was drawn under."""
+    only: frozenset[bytes] | None = None
+    """The tokens whose probability it gives, where a later stage has the others; None: all."""
 
     @property
     def bias(self) -> int:
@@ -183,10 +186,14 @@ def _grown(
         lost = _astray(tree, stage)
         if pending or not lost:
             break
+        stages[-1] = attrs.evolve(stage, only=frozenset(lost))
         seed += len(stage.drawn)
         target, start = target.without(lost), stage.bias + round(math.log(sum(stage.hits.values())))
+    if chain.sought and stages:  # no later stage has the others
+        stages[-1] = attrs.evolve(stages[-1], only=None)
     sizes = [outcome(stage, tree).logprob for stage in stages]
-    return attrs.evolve(chain, main=sizes.index(max(sizes)) if sizes else 0)
+    main = sizes.index(max(sizes)) if sizes else 0
+    return attrs.evolve(chain, stages=tuple(stages), main=main)
 
 
 def _pilot(
@@ -314,7 +321,7 @@ def outcome(
         sought: whether beginnings that were not drawn are accounted for otherwise.
     """
     hits = stage.hits
-    ends = {text: _limits(tree, stage.aim, text) for text in hits}
+    ends = {text: _limits(tree, stage, text) for text in hits}
     usual = {text: _middle(*pair) for text, pair in ends.items()}
     if not any(usual.values()):  # nothing is known from below
         usual = {text: high for text, (_, high) in ends.items()}
@@ -333,8 +340,10 @@ def outcome(
     return Outcome(counts, scale + low, scale + high, math.hypot(missing, unseen), kept)
 
 
-def _limits(tree: Tree, target: Aim, text: str) -> tuple[float, float]:
-    token = target.tokens[text]
+def _limits(tree: Tree, stage: Stage, text: str) -> tuple[float, float]:
+    token = stage.aim.tokens[text]
+    if stage.only is not None and token not in stage.only:
+        return 0.0, 0.0
     return tree.limits((token,)) if token else (0.0, 1.0)
 
 
@@ -354,6 +363,7 @@ def _counted(
     return Count(drawn.bias, drawn.draws - sum(ours.values()) + hits - theirs, hits)
 
 
+@functools.lru_cache(maxsize=65536)
 def _picked(query: str, text: str, n: int, share: float) -> int:
     """How many of n draws are picked where each is with this probability: always the same ones."""
     if share in (0.0, 1.0):

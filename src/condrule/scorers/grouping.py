@@ -19,6 +19,7 @@ from condrule.backends.base import Draws, Event, Observation
 from condrule.scorers.aiming import draw
 from condrule.scorers.calibration import APART
 from condrule.scorers.chains import Chain, Drawn, Outcome, Stage, outcome, together
+from condrule.scorers.reading import Tree
 from condrule.scorers.tilting import FIRST, likeliest_logit
 
 __all__ = ["Checked", "Group", "groups"]
@@ -54,13 +55,20 @@ class Group:
         """The modes of the answers that can be drawn."""
         return [mode for mode, chain in self.chains.items() if chain.ready]
 
+    def counted(self, mode: str, tree: Tree) -> Outcome:
+        """What the main stage of one of them counts, by what follows its first tokens."""
+        chain = self.chains[mode]
+        return outcome(chain.stage, tree, self._texts(mode), sought=chain.sought)
+
+    def _texts(self, mode: str) -> set[str]:
+        others = (self.chains[m].stage for m in self.ready if m != mode)
+        return {text for stage in others for text in stage.aim.tokens}
+
     def outcome(self, mode: str, event: Event = "begins") -> Outcome:
         """What is known of one of them."""
-        chain = self.chains[mode]
-        tree = attrs.evolve(chain.tree, event=event)
-        others = [self.chains[m].stage for m in self.ready if m != mode]
-        texts = {text for stage in others for text in stage.aim.tokens}
-        odds = math.fsum(_odds(stage) for stage in others)
+        chain, texts = self.chains[mode], self._texts(mode)
+        tree = chain.tree.under(event)
+        odds = math.fsum(_odds(self.chains[m].stage) for m in self.ready if m != mode)
         ends = range(len(chain.stages))
         found = [
             outcome(
@@ -73,11 +81,11 @@ class Group:
 
     def query(self, wanted: Mapping[str, tuple[int, int]], seed: int) -> Draws:
         """Draws for the answers of these modes, each under its bias; as many as the one that wants
-        the fewest."""
+        the most, for about a third of them are each one's, and draws of the others don't count."""
         pairs = [
             (id, bias) for m, (bias, _) in wanted.items() for id in self.chains[m].stage.aim.ids
         ]
-        return draw(self.probe.prompt, pairs, min(n for _, n in wanted.values()), seed)
+        return draw(self.probe.prompt, pairs, max(n for _, n in wanted.values()), seed)
 
     def with_drawn(
         self, biases: Mapping[str, int], query: Draws, texts: Sequence[str]

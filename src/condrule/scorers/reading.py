@@ -50,9 +50,17 @@ class Tree:
     """The name of the model's encoding, where it is known which tokens there are."""
     doubted: int = 0
     """Readings whose first list was another than the first list."""
+    _limits: dict[Path, tuple[float, float]] = attrs.field(
+        factory=dict, init=False, eq=False, repr=False
+    )
 
     def limits(self, path: Path = ()) -> tuple[float, float]:
         """Bounds of the probability that a response which begins so gives the answer."""
+        if path not in self._limits:
+            self._limits[path] = self._found(path)
+        return self._limits[path]
+
+    def _found(self, path: Path) -> tuple[float, float]:
         said = b"".join(path)
         if said.startswith(tuple(self.texts)):
             return self._ended(path, said)
@@ -69,6 +77,10 @@ class Tree:
         rest = unlisted_limit(count, min(p for _, p in once), total, self.band)
         high = logsumexp([*(p + self.band + _log(own[t][1]) for t, p in printed if t in own), rest])
         return min(1.0, math.exp(less(low, total))), min(1.0, math.exp(high))
+
+    def under(self, event: Event) -> Self:
+        """The same lists, read for an event."""
+        return self if event == self.event else attrs.evolve(self, event=event)
 
     def unread(self, path: Path) -> list[tuple[float, Path]]:
         """Where a list would tell more, and the probability that a response which begins so comes

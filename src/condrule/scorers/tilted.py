@@ -31,6 +31,7 @@ __all__ = ["TiltedScorer"]
 
 LISTED, CHECKED = 8, 16  # how many listed tokens, and how many answers, calibrate a model
 LISTED_DRAWS = (3 * BATCH, BATCH)  # of each listed token, under b and under b - 3
+MOST_SPENT = 1.5  # of the draws that are to count: two answers at once need so many
 MOST = 300  # tokens that one request may bias
 _LISTS, _MORE = 2000, 3000  # seeds of draws with different purposes
 
@@ -145,8 +146,7 @@ class TiltedScorer(Scorer):
             answers = dict(known[group.probe.id].answers)
             for mode, chain in group.chains.items():
                 for event in EVENTS:
-                    tree = attrs.evolve(chain.tree, event=event)
-                    one = _together(answers[mode, event], _bounded(tree))
+                    one = _together(answers[mode, event], _bounded(chain.tree.under(event)))
                     if calibration and believed and chain.ready:
                         one = _together(one, _sampled(group, mode, event, calibration))
                     answers[mode, event] = one
@@ -281,29 +281,32 @@ class TiltedScorer(Scorer):
         """A group of answers with all that was drawn for it, and what is drawn next: its standard
         error in nats, and the query."""
         group = group.with_checks(seen)
+        trees = {mode: group.chains[mode].tree.under("begins") for mode in group.ready}
         for number in itertools.count():
             wanted = {
                 mode: step
-                for mode in group.ready
-                if (step := self._step(group, mode, calibration)) is not None
+                for mode, tree in trees.items()
+                if (step := self._step(group, mode, tree, calibration)) is not None
             }
             if not wanted:
                 return group, None
             query = group.query(wanted, _MORE + number)
             if query.id not in seen:
-                return group, (max(group.outcome(m).spread for m in wanted), query)
+                return group, (max(group.counted(m, trees[m]).spread for m in wanted), query)
             if (texts := seen[query.id].texts) is None:
                 return group, None
             group = group.with_drawn({m: bias for m, (bias, _) in wanted.items()}, query, texts)
         raise AssertionError  # pragma: no cover - the loop has no end of its own
 
     def _step(
-        self, group: Group, mode: str, calibration: Calibration
+        self, group: Group, mode: str, tree: Tree, calibration: Calibration
     ) -> tuple[int, int] | None:
         """The bias and the number of an answer's next draws, if any."""
-        chain, found = group.chains[mode], group.outcome(mode)
+        chain, found = group.chains[mode], group.counted(mode, tree)
         earlier = (stage for n, stage in enumerate(chain.stages) if n != chain.main)
         spent = sum(one.draws for stage in earlier for one in stage.drawn)
+        if sum(one.draws for one in chain.stage.drawn) >= MOST_SPENT * self.draws:
+            return None  # hardly any of them count
         rule = attrs.evolve(self._rule, draws=max(FIRST, self.draws - spent))
         error = math.hypot(calibration.error(chain.stage.bias), found.error)
         return refine(found.counts, rule, error, found.kept)

@@ -140,7 +140,7 @@ def refine(
     """
     x = likeliest_logit(counts)
     left = rule.draws - sum(count.draws for count in counts)
-    if x is None or left <= 0:
+    if x is None or left < LOOK:
         return None
     if Z * math.hypot(information(counts, x) ** -0.5, error) <= rule.target:
         return None
