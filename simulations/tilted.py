@@ -41,7 +41,7 @@ def draw(generator: np.random.Generator, p: float, bias: float, n: int) -> Count
     """Draws under a bias that is honoured."""
     f = 1 / (1 + math.exp(-(logit(math.log(p)) + bias)))
     hits = int(generator.binomial(n, f))
-    return Count(bias, n, hits, hits)
+    return Count(bias, n, hits)
 
 
 def drawn(
@@ -51,7 +51,7 @@ def drawn(
 
     def seen(bias: int, n: int) -> Count:
         found = draw(generator, p, bias + off, n)
-        return Count(bias, n, found.hits, found.whole)
+        return Count(bias, n, found.hits)
 
     counts: list[Count] = []
     while (bias := find(counts, start, RULE.largest)) is not None:

@@ -75,7 +75,7 @@ def _list(
     known: Mapping[tuple[bytes, ...], float], after: tuple[bytes, ...], k: int
 ) -> tuple[Token, ...]:
     """The likeliest next tokens; no list is shorter than asked for, as a model's has all tokens."""
-    rare = {mark: 1e-7 for mark in (b"!", b"?", b"#", b"%", b"&", b"+", b"=", b"<", b">", b"@")}
+    rare = dict.fromkeys((b"!", b"?", b"#", b"%", b"&", b"+", b"=", b"<", b">", b"@"), 1e-07)
     found = {**rare, **next_tokens(known, after)}
     best = sorted(found.items(), key=lambda pair: -pair[1])[:k]
     return tuple(Token(join([t]), round(min(0.0, math.log(p)), 4), tuple(t)) for t, p in best)

@@ -16,11 +16,9 @@ from condrule.scorers.tilting import (
     find,
     likeliest_logit,
     logit,
-    logit_limits,
     logprob,
     most_looks,
     refine,
-    share_limit,
 )
 
 ROUNDS = 400
@@ -133,13 +131,3 @@ def test_refining_keeps_to_its_budget(hits: int, error: float) -> None:
 def test_nothing_is_refined_without_hits() -> None:
     """Nor without misses: a truncated tail would look so."""
     assert [None, None] == [refine([Count(8, 64, hits)], Rule()) for hits in (0, 64)]
-    assert (-math.inf, math.inf) == logit_limits([Count(8, 64, 0)])
-
-
-@given(st.integers(0, 50), st.integers(1, 50))
-def test_the_share_of_whole_answers_is_below_what_was_seen(whole: int, parts: int) -> None:
-    """Far enough for one in a million; without one it can be 0."""
-    low = share_limit(whole, whole + parts)
-    assert low < (math.log(whole / (whole + parts)) if whole else 0)
-    assert (low == -math.inf) == (whole == 0)
-    assert share_limit(50, 50) == pytest.approx(math.log(1e-6) / 50, rel=0.01)

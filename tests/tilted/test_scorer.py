@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from condrule import Capabilities, Limits, TiltedScorer, TopLogprobsScorer
 from condrule.errors import ConfigError
 from condrule.evidence import Bounded, Sampled
-from condrule.measured import Measured
 
+from .spoken import intervals
 from .world import ITEMS, WORDS, Scored, scored
 
 SHORT = Limits(continuations=False, top_logprobs=5)
@@ -25,11 +26,9 @@ _few = settings(
 def covered(world: Scored) -> list[bool]:
     """For every answer that was sampled, whether its 95 % interval holds the truth."""
     found = [(one, true) for one, true in world.answers() if isinstance(one, Sampled)]
-    tallies = [[(t.hits, t.draws, t.bias) for t in one.tallies] for one, _ in found]
-    supports, errors = [one.support for one, _ in found], [one.error for one, _ in found]
-    limits = Measured.of(supports, tallies, errors).limits()
     truths = np.array([true for _, true in found])
-    return list((limits.low <= truths) & (truths <= limits.high))
+    low, high = intervals([one for one, _ in found]).T
+    return list((low <= truths) & (truths <= high))
 
 
 @pytest.mark.parametrize("leak", [0.3, 1e-2, 1e-4, 1e-6])
@@ -47,9 +46,8 @@ def test_half_widths_are_as_small_as_wanted() -> None:
     """At most 0.25 nats within 512 draws, the error of the bias included."""
     for one, _ in scored(SHORT).answers():
         if isinstance(one, Sampled):
-            counts = [[(t.hits, t.draws, t.bias) for t in one.tallies]]
-            limits = Measured.of([one.support], counts, [one.error]).limits()
-            assert limits.high[0] - limits.low[0] <= 2 * 0.26
+            ((low, high),) = intervals([one])
+            assert high - low <= 2 * 0.26
             assert sum(tally.draws for tally in one.tallies) <= 512
 
 
@@ -88,21 +86,26 @@ def test_nothing_is_believed_before_the_calibration_is_complete() -> None:
     assert {Bounded} == kinds
 
 
-@pytest.mark.parametrize("piece", [2, 3])
-def test_a_part_of_the_answer_gives_no_lower_bound(piece: int) -> None:
-    """Where the first token is a part only, hits bound the answer from above."""
-    limits = Limits(continuations=False, top_logprobs=2, piece=piece)
-    for one, true in scored(limits).answers():
-        assert isinstance(one, Bounded)
-        assert one.support[0] <= true <= one.support[1]
+@pytest.mark.parametrize("piece", [1, 2, 3])
+def test_answers_of_several_tokens_are_sampled_as_well(piece: int) -> None:
+    """Tokens of one to three bytes: what follows the first is read."""
+    limits = Limits(continuations=False, top_logprobs=5, piece=piece)
+    hits: list[bool] = []
+    for seed in range(4):
+        world = scored(limits, seed)
+        assert all(a.support[0] <= true <= a.support[1] for a, true in world.answers())
+        hits += covered(world) if world.calibration.passed else []
+    assert len(hits) > 20
+    assert sum(hits) >= 0.88 * len(hits)
 
 
 def test_equals_is_bounded_from_above() -> None:
-    """The first token does not tell whether the response ends there."""
+    """That the response ends is on no list: the factor of the counts has no lower bound."""
     world = scored(SHORT)
-    found = [probe.answers[m, "equals"] for probe in world.evidence.values() for m in ("A", "B")]
-    assert {(Bounded, True)} == {(type(one), np.isneginf(one.support[0])) for one in found}
-    assert min(one.support[1] for one in found) < -12
+    found = [p.answers[m, "equals"] for p in world.evidence.values() for m in ("A", "B")]
+    sampled = [one for one in found if isinstance(one, Sampled)]
+    assert sampled
+    assert {-math.inf} == {one.factor[0] for one in sampled} | {one.support[0] for one in found}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Answers of several tokens of a real encoding, and two answers in the same draws."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from condrule.backends.base import Draws, Event, Listed, Observation, Token
+from condrule.evidence import Bounded, Sampled
+from condrule.scorers.aiming import Aim
+from condrule.scorers.chains import Drawn, Stage, outcome
+from condrule.scorers.reading import Tree, agree
+
+from .spoken import Asked, Responses, Spoken, asked, intervals
+
+ANSWERS = {"A": "Peru", "B": "Lima"}
+SAID: dict[str, Responses] = {
+    "one way": {("L", "ima"): 1e-6, ("Per", "u"): 1e-7},
+    "shared": {("L", "ima"): 1e-6, ("L", "ondon"): 1e-5, ("P", "eru"): 1e-5, ("P", "aris"): 3e-5},
+    "mixed": {
+        ("L", "ima"): 4e-7,
+        ("L", "ondon"): 4e-7,
+        ("Li", "ma"): 3e-7,
+        ("Li", "ver", "pool"): 6e-7,
+        ("Lim", "a"): 2e-7,
+        (" Lima",): 1e-7,
+        ("Per", "u"): 1e-7,
+    },
+    "astray": {
+        ("L", "ondon"): 1e-4,
+        ("L", "ima"): 1e-8,
+        ("Lim", "a"): 1e-6,
+        ("P", "aris"): 1e-3,
+        ("Per", "u"): 1e-6,
+    },
+    "three": {
+        ("L", "im", "a"): 1e-6,
+        ("L", "im", "er", "ick"): 1e-6,
+        ("L", "ondon"): 1e-6,
+        ("P", "er", "u"): 1e-8,
+        ("P", "er", "haps"): 3e-8,
+    },
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_intervals_hold_the_truth_at_their_rate(said: str) -> None:
+    """Whatever else begins as the answers do, over several models."""
+    held: list[bool] = []
+    for seed in range(3):
+        model = Spoken(SAID[said], seed)
+        found = asked(model, ANSWERS, items=15)
+        for mode, text in ANSWERS.items():
+            evidence, truth = found.evidence(mode), model.truth(text)
+            assert {Sampled} == {type(one) for one in evidence}
+            assert all(one.support[0] <= truth <= one.support[1] for one in evidence)
+            low, high = intervals(evidence).T
+            held += list((low <= truth) & (truth <= high))
+            assert np.median(high - low) < 2 * 0.4
+    assert np.mean(held) >= 0.9
+
+
+def test_what_lists_tell_is_read_and_not_drawn() -> None:
+    """First tokens that are listed, and what follows them: bounds from both ends."""
+    model = Spoken({("L", "ima"): 0.2, ("L", "ondon"): 0.05, ("Per", "u"): 0.5})
+    found = asked(model, ANSWERS, items=3)
+    for mode, text in ANSWERS.items():
+        for one in found.evidence(mode):
+            assert isinstance(one, Bounded)
+            assert one.support[0] <= model.truth(text) <= one.support[1]
+            assert one.support[1] - one.support[0] <= 0.5
+
+
+@pytest.mark.parametrize("event", ["begins", "equals"])
+def test_under_equals_what_goes_on_is_taken_off(event: Event) -> None:
+    """A response that mostly goes on after the answer is rarely equal to it: from above."""
+    model = Spoken({("L", "ima"): 1e-7, ("L", "ima", " is"): 9e-6, ("Per", "u"): 1e-6})
+    found = asked(model, ANSWERS, items=5, event=event)
+    highest = [intervals([one])[0][1] for one in found.evidence("B", "equals")]
+    assert min(highest) >= model.truth("Lima", "equals")
+    whole = model.truth("Lima")
+    assert (np.median(highest) < whole - 1.5) == (event == "equals")
+
+
+def test_two_answers_share_their_draws() -> None:
+    """They need fewer than both alone, and the intervals are as good."""
+    both = {("L", "ima"): 1e-6, ("Per", "u"): 1e-6}
+    found = asked(Spoken(both), ANSWERS, items=6)
+    together = [one for one in found.seen.values() if len(one.texts or ()) > 64]
+    alone = asked(Spoken(both), {"A": "Peru", "B": "Pert"}, items=6)  # share "Per": drawn alone
+    separate = [one for one in alone.seen.values() if len(one.texts or ()) > 64]
+    assert together
+    assert separate
+    assert _biases(found) == {2}
+    assert _biases(alone) == {1}
+
+
+def _biases(found: Asked) -> set[int]:
+    """How many different biases the last draws have."""
+    scorer, probes = found.scorer, found.probes
+    asked_again: list[Draws] = []
+    seen = dict(found.seen)
+    last = [id for id, one in found.seen.items() if len(one.texts or ()) > 64][-6:]
+    for id in last:
+        del seen[id]
+    asked_again += [q for q in scorer.plan(probes, seen) if isinstance(q, Draws) and q.n > 64]
+    return {len({bias for _, bias in query.bias} | {0.0}) - 1 for query in asked_again[:1]}
+
+
+TEXTS = frozenset({b"Lima", b" Lima"})
+
+
+def _tree(**lists: dict[str, float]) -> Tree:
+    """Lists by what came before, in one token each."""
+    made = {
+        tuple([before.encode()] if before != "start" else []): tuple(
+            Token(t, math.log(p), tuple(t.encode())) for t, p in tokens.items()
+        )
+        for before, tokens in lists.items()
+    }
+    return Tree(TEXTS, made, band=0.0)
+
+
+@given(st.floats(0.01, 0.4), st.floats(0.01, 0.4))
+def test_a_rest_that_is_listed_is_known(one: float, other: float) -> None:
+    """But for unlisted tokens, each of which is as probable as the last listed one at most."""
+    tree = _tree(L={"ima": one, "ondon": other, "x": 0.001})
+    low, high = tree.limits((b"L",))
+    assert low == pytest.approx(one)
+    assert one <= high <= one + 0.003
+    assert (0.0, 0.0) == tree.limits((b"Ro",))
+    assert (1.0, 1.0) == tree.limits((b"Lima",)) == tree.limits((b"L", b"imas"))
+    assert (0.0, 1.0) == tree.limits((b"Li",))
+    assert [(1.0, (b"Li",))] == tree.unread((b"Li",))
+
+
+def test_lists_that_a_bias_shows_in_are_not_believed() -> None:
+    """The first list of a reading must be the first list."""
+    tree = _tree(start={"yes": 0.9, "no": 0.01})
+    honest = Listed((), tree.lists[()])
+    tilted = Listed((), (Token("L", -0.1), Token("yes", -2.3)))
+    more = Listed((b"L",), (Token("ima", -0.5),))
+    told = tree.with_lists(Observation("q", texts=("L",), lists=[honest, more]))
+    assert (0, True) == (told.doubted, (b"L",) in told.lists)
+    told = tree.with_lists(Observation("q", texts=("L",), lists=[tilted, more]))
+    assert (1, False) == (told.doubted, (b"L",) in told.lists)
+    assert tree == tree.with_lists(Observation("q", texts=("L",)))
+    assert not agree([], honest.top, 0.05)
+
+
+@given(
+    st.integers(0, 60), st.integers(0, 60), st.floats(0.02, 1.0), st.floats(0.02, 1.0), st.data()
+)
+def test_draws_that_do_not_count_leave_the_others(
+    first: int, second: int, c1: float, c2: float, data: st.DataObject
+) -> None:
+    """Of the likelier way all hits count, of the other a part; misses always do."""
+    misses = data.draw(st.integers(1, 60))
+    rest1, rest2 = max(0.0, 1 - c1), max(0.0, 1 - c2)
+    tree = _tree(
+        L={"ima": c1, "x": max(rest1, 1e-9)}, Li={"ma": c2, "x": max(rest2, 1e-9)}
+    )
+    stage = Stage(
+        Aim({}, {b"L": 1, b"Li": 2}), (Drawn("q", 5, {"L": first, "Li": second, "no": misses}),)
+    )
+    found = outcome(stage, tree)
+    (count,) = found.counts
+    assert misses == count.draws - count.hits
+    assert 0 <= count.hits <= first + second
+    assert found.low <= found.high <= 1e-9
+    assert 0 <= found.error < math.inf
+
+
+def test_without_lists_there_is_no_lower_bound() -> None:
+    """The factor says so, and the counts are those of the first tokens."""
+    stage = Stage(Aim({}, {b"L": 1}), (Drawn("q", 5, {"L": 10, "no": 20}),))
+    found = outcome(stage, Tree(TEXTS, {}))
+    assert (-math.inf, 10, 30) == (found.low, found.counts[0].hits, found.counts[0].draws)
