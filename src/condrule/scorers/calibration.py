@@ -133,7 +133,7 @@ def calibrate(listed: Sequence[Pair], used: Sequence[Pair], band: float) -> Cali
         used: pairs at the biases that answers really need.
         band: nats by which a listed probability may be off.
     """
-    own = _odds(used) if used else None
+    own = _odds(tuple(used)) if used else None
     draws = sum(pair.upper.draws + pair.lower.draws for pair in (*listed, *used))
     if not listed:
         return Calibration(None, None, own, draws=draws, own=tuple(used))
@@ -168,7 +168,8 @@ def _shift(counts: Sequence[Count], printing: float) -> Measurement:
     return Measurement(value, error, value / error)
 
 
-def _odds(pairs: Sequence[Pair]) -> Measurement:
+@functools.lru_cache(maxsize=256)  # a study plans again and again with the same draws
+def _odds(pairs: tuple[Pair, ...]) -> Measurement:
     """The slope at the biases used. In each pair the split of its hits over the two biases depends
     on the slope alone (Fisher's noncentral hypergeometric distribution), whatever P is."""
     seen = sum(pair.upper.hits for pair in pairs)
