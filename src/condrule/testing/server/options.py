@@ -32,7 +32,7 @@ class _File:
     faults: ServerFaults = attrs.field(factory=ServerFaults)
     prices: Prices = attrs.field(factory=Prices)
     models: tuple[ServedModel, ...] = MODELS
-    organization: str = "rehearsal"
+    organization: str = "my-org"
     seed: int = 0
 
 

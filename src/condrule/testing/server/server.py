@@ -60,7 +60,7 @@ class RehearsalServer:
     models: tuple[ServedModel, ...] = attrs.field(default=MODELS, converter=_models)
     key: str = "rehearsal"
     """The API key that it takes."""
-    organization: str = "rehearsal"
+    organization: str = "my-org"
     seed: int = 0
     """Of all that is drawn, faults aside."""
     port: int = attrs.field(default=0, validator=whole(0))
