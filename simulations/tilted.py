@@ -40,8 +40,7 @@ ERROR = 0.04  # nats: a usual calibration's standard error
 def draw(generator: np.random.Generator, p: float, bias: float, n: int) -> Count:
     """Draws under a bias that is honoured."""
     f = 1 / (1 + math.exp(-(logit(math.log(p)) + bias)))
-    hits = int(generator.binomial(n, f))
-    return Count(bias, n, hits)
+    return Count(bias, n, int(generator.binomial(n, f)))
 
 
 def drawn(
@@ -50,8 +49,7 @@ def drawn(
     """All draws for one item, where every bias acts by ``off`` nats more than it should."""
 
     def seen(bias: int, n: int) -> Count:
-        found = draw(generator, p, bias + off, n)
-        return Count(bias, n, found.hits)
+        return Count(bias, n, draw(generator, p, bias + off, n).hits)
 
     counts: list[Count] = []
     while (bias := find(counts, start, RULE.largest)) is not None:
