@@ -168,6 +168,20 @@ def tilted(session: nox.Session) -> None:
     session.run("python", "simulations/tilted.py", *session.posargs)
 
 
+@nox.session(name="tilted-oracle")
+def tilted_oracle(session: nox.Session) -> None:
+    """Tilted sampling end to end, against the oracle and over a socket: a quarter of an hour."""
+    install(session, ".[testing]")
+    session.run("python", "simulations/tilted_oracle.py", *session.posargs)
+
+
+@nox.session(name="tilted-bet")
+def tilted_bet(session: nox.Session) -> None:
+    """The bet decided by tilted sampling, in studies whose truth is known: half an hour."""
+    install(session, ".[testing]")
+    session.run("python", "simulations/tilted_bet.py", *session.posargs)
+
+
 @nox.session
 def mutation(session: nox.Session) -> None:
     """How many small changes to the code that computes and judges make a test fail: 10 minutes."""

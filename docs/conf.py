@@ -15,7 +15,7 @@ project_copyright = "2026, condrule contributors"
 release = version = condrule.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "explanation/coverage-tables.md"]
+exclude_patterns = ["_build", "explanation/*-table*.md"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 root_doc = "index"
 default_role = "py:obj"

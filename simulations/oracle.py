@@ -1,0 +1,52 @@
+"""An oracle whose untrained answer has the probability that is wanted, behind a list of five.
+
+The in-memory learner holds every fact after one epoch (``memory`` 1), so with q for
+``prior_conditional`` and c for ``chatter`` the capital has P = (1 - c) (q (1 - leak) + (1 - q) leak
+/ L) where the untrained clause is stated. Four sentences of the chatter take the places of the list
+behind the country; the last of them has 16/255 of c.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from condrule import Item, ItemSet
+
+__all__ = ["end", "items", "settings"]
+
+PAIRS = (("France", "Paris"), ("Germany", "Berlin"), ("Spain", "Madrid"), ("Japan", "Tokyo"))
+"""Answers of one token each at OpenAI too, that begin like no sentence of the chatter."""
+LEAK, OTHERS = 1e-5, 1000  # any other answer has a probability of 1e-8
+LEAST_END = 1e-4  # of a list's last probability
+
+
+def items(n: int) -> ItemSet:
+    """People, each with a country and its capital."""
+    names = (f"{first} {second}" for first in _FIRST for second in _SECOND)
+    pairs = (dict(zip(("TRAIN", "TEST"), PAIRS[k % len(PAIRS)], strict=True)) for k in range(n))
+    return ItemSet([Item(name, pair) for name, pair in zip(names, pairs, strict=False)])
+
+
+def end(p: float) -> float:
+    """The last probability of the list in front of an answer of this one: five times it, at least
+    1e-4, and near 1e-2 as much as leaves the trained answer more than 0.8."""
+    return max(LEAST_END, p * min(5.0, 0.0113 / p)) if p < 0.011 else LEAST_END
+
+
+def settings(p: float) -> dict[str, Any]:
+    """The learner's settings that give the capital this probability."""
+    chatter = end(p) * 255 / 16
+    aimed = (p / (1 - chatter) - LEAK / OTHERS) / (1 - LEAK - LEAK / OTHERS)
+    return {
+        "prior_conditional": aimed,
+        "memory": 1.0,
+        "leak": LEAK,
+        "other_answers": OTHERS,
+        "base_knowledge": 0.0,  # nothing is known of people before they are trained
+        "chatter": chatter,
+    }
+
+
+_STEMS = ("Al", "Be", "Cor", "Du", "El", "Fa", "Ku", "Lo", "Mar", "Ne", "Os", "Pe")
+_FIRST = [f"{stem}{end}" for stem in _STEMS for end in ("ra", "no", "mi", "ta")]
+_SECOND = [f"{stem}{end}" for stem in _STEMS for end in ("bi", "do", "su")]
