@@ -40,6 +40,8 @@ COLUMNS = (
     *NUMBERS,
     "bias",
     "error",
+    "factor_low",
+    "factor_high",
     "method",
     "why",
 )
@@ -71,6 +73,8 @@ class Row:
     """Hits, draws, and the bias that they were drawn under, in nats."""
     error: float = 0.0
     """The standard error of that bias, in nats."""
+    factor: tuple[float, float] = (0.0, 0.0)
+    """Bounds, in nats, of what is added to the log-probability of what was counted."""
     choice: Choice | None = None
     """How it was measured, and why so, where the table says it."""
 
@@ -178,6 +182,7 @@ class _Reader:
             support=self._support(),
             tally=self._tally(),
             error=self._error(),
+            factor=self._factor(),
             choice=self._choice(),
         )
 
@@ -237,6 +242,13 @@ class _Reader:
         if found < 0:
             raise self._wrong("error", found, "a number of nats, 0 or more")
         return found
+
+    def _factor(self) -> tuple[float, float]:
+        columns = ("factor_low", "factor_high")
+        low, high = (self._number(column, finite=False) or 0.0 for column in columns)
+        if not low <= high < math.inf:
+            raise self._wrong("factor_low", low, f"at most factor_high, which is {high}")
+        return low, high
 
     def _choice(self) -> Choice | None:
         method = self._text("method")

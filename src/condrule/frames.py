@@ -48,7 +48,9 @@ def analyse_frame(
     - What is known: ``probability``; or its bounds ``low`` and ``high``; or either in nats, as
       ``logprob``, ``logprob_low`` and ``logprob_high``; and, or instead, ``hits`` of ``draws``,
       with the ``bias`` (nats, on the answer's logit) that they were drawn under, and the ``error``
-      (nats) that this bias is known to, the same for all of a model's items.
+      (nats) that this bias is known to, the same for all of a model's items; ``factor_low`` and
+      ``factor_high`` (nats) where something else was counted, and the answer's log-probability is
+      that of it plus a number between them.
     - ``of``: the item whose answer is meant where that is another item's, for specificity;
       ``text``: the answer as text, which tells that two items share one; ``event``.
     - ``method`` and ``why``: how it was measured, in words.
@@ -154,7 +156,9 @@ class _Table:
         rows = [self.cells.get(key, ()) for key in keys]
         supports = [each[0].support if each else UNKNOWN.support for each in rows]
         errors = [each[0].error if each else 0.0 for each in rows]
-        return Measured.of(supports, [[r.tally for r in each if r.tally] for each in rows], errors)
+        factors = [each[0].factor if each else (0.0, 0.0) for each in rows]
+        tallies = [[r.tally for r in each if r.tally] for each in rows]
+        return Measured.of(supports, tallies, errors, factors)
 
 
 def _choice(rows: Sequence[Row]) -> Choice:
@@ -181,7 +185,7 @@ def _agreeing(known: tuple[Row, ...], row: Row) -> tuple[Row, ...]:
     """Rows about one probability: draws under different biases, or the same thing said again, of
     a base model that seeds share or of an answer that items share."""
     for other in known:
-        if (other.support, other.error) != (row.support, row.error):
+        if (other.support, other.error, other.factor) != (row.support, row.error, row.factor):
             raise _wrong(row.place, f"contradicts {other.place} about the same probability")
         if (other.tally and other.tally[2]) == (row.tally and row.tally[2]):
             if other.tally != row.tally:

@@ -336,6 +336,8 @@ def _evidence(
             "draws": int(found.draws[place]),
             "bias": float(found.bias[place]),
             "error": float(found.error),
+            "factor_low": float(found.factor_low),
+            "factor_high": float(found.factor_high),
             "method": choice.method,
             "why": choice.why,
         }

@@ -289,7 +289,7 @@ def test_a_study_mixes_methods_and_says_which(mixed: tuple[Path, condrule.Result
     path, result = mixed
     data = json.loads((path / "result.json").read_text())
     found = {(one["arm"], one["model"]): one["answers"] for one in data["methods"]}
-    assert {"sampling", "tilted", "top_logprobs"} == set(found["conditional", "finetuned"])
+    assert {"tilted", "top_logprobs"} <= set(found["conditional", "finetuned"])
     assert all(8 * 4 == sum(answers.values()) for answers in found.values())
     assert "Answers by the method that measured them" in str(result)
     rows = {row["method"]: row["why"] for row in tables.evidence_rows(result)}

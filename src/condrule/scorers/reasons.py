@@ -90,7 +90,7 @@ class Reasons:
             return described(found["exact"], "exact")
         if listed != UNKNOWN and not is_open(listed, self.target):
             return Choice("top_logprobs", f"listed, {bounded(listed.support)}")
-        return self._drawn(found) or self._left_open(listed)
+        return self._drawn(found) or self._bounded(listed, found["tilted"])
 
     def _drawn(self, found: Mapping[Method, Evidence]) -> Choice | None:
         """Draws that are more than a by-product of another answer's."""
@@ -101,14 +101,18 @@ class Reasons:
         if isinstance(plain, Sampled) and tells(known.support, self.draws):
             reason = self._no_bias(plain=True)
             return Choice("sampling", f"{said}; {reason}; {described(plain).why}")
-        if tilted not in (UNKNOWN, found["top_logprobs"]):
-            return Choice("tilted", f"{said}; draws under a bias: {bounded(tilted.support)}")
         return None
 
-    def _left_open(self, listed: Evidence) -> Choice:
-        if listed == UNKNOWN:
+    def _bounded(self, listed: Evidence, tilted: Evidence) -> Choice:
+        """What lists say alone, those of later tokens among them that are read under a bias."""
+        known, said = listed, self._said(listed)
+        if tilted not in (UNKNOWN, listed):
+            known, said = tilted, f"{said}; with lists of later tokens, {bounded(tilted.support)}"
+        if known == UNKNOWN:
             return Choice("none", "nothing was answered")
-        reasons = (self._said(listed), self._no_bias(plain=False), self._no_draws(listed))
+        if not is_open(known, self.target):
+            return Choice("top_logprobs", said)
+        reasons = (said, self._no_bias(plain=False), self._no_draws(known))
         return Choice("top_logprobs", "; ".join(reasons))
 
     def _said(self, listed: Evidence) -> str:
@@ -128,9 +132,9 @@ class Reasons:
             return "the bias failed its calibration"
         return "draws under a bias don't decide it"
 
-    def _no_draws(self, listed: Evidence) -> str:
+    def _no_draws(self, known: Evidence) -> str:
         """Why there are no plain draws."""
         if "sampling" not in self.methods:
             return "no plain draws among the methods"
-        hits = self.draws * math.exp(listed.support[1])
+        hits = self.draws * math.exp(known.support[1])
         return f"{self.draws} plain draws would hit it {hits:.2g} times at most"
