@@ -9,9 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import numpy as np
 
-from condrule import Arm, Capabilities, ConditionalTemplate, Item, Probe, TiltedScorer
+from condrule import Arm, Capabilities, ConditionalTemplate, Item, Limits, Probe, TiltedScorer
 from condrule.backends.base import Draws, Event, Listed, Observation, Query, Token, TopLogprobs
-from condrule.backends.memory.tokens import join, next_tokens, tilted
+from condrule.backends.memory.tokens import (
+    first_tokens,
+    join,
+    likeliest,
+    next_tokens,
+    tilted,
+    without_tail,
+)
 from condrule.encodings import get_encoding
 from condrule.evidence import Evidence, Sampled
 from condrule.measured import Measured
@@ -33,6 +40,10 @@ class Spoken:
     responses: Responses
     seed: int = 0
     k: int = 5
+    limits: Limits = attrs.field(factory=Limits)
+    """What becomes of a bias and of the tail, as in the in-memory backend."""
+    top_k: int | None = None
+    """Only the responses of so many first tokens are drawn."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -60,15 +71,25 @@ class Spoken:
 
     def _drawn(self, query: Draws, known: Mapping[tuple[bytes, ...], float]) -> Observation:
         encoding = get_encoding(ENCODING)
-        biased = tilted(known, {encoding.spelled(id): b for id, b in query.bias})
+        acting = {encoding.spelled(id): self.limits.acting(b) for id, b in query.bias}
+        bias = {} if self.limits.logit_bias == "ignored" else acting
+        biased = self._biased(known, bias)
         generator = random.Random(f"{self.seed}/{query.id}")
         said = generator.choices(list(biased), list(biased.values()), k=query.n)
         texts = tuple(join(tokens[: query.max_tokens]) for tokens in said)
         if not query.top:
             return Observation(query.id, texts=texts)
         afters = {t[:at] for t in said for at in range(min(len(t) + 1, query.max_tokens))}
-        lists = [Listed(one, _list(known, one, query.top)) for one in sorted(afters)]
+        shown = tilted(known, bias) if self.limits.logit_bias == "reported" else known
+        lists = [Listed(one, _list(shown, one, query.top)) for one in sorted(afters)]
         return Observation(query.id, texts=texts, lists=lists)
+
+    def _biased(
+        self, known: Mapping[tuple[bytes, ...], float], bias: Mapping[bytes, float]
+    ) -> Mapping[tuple[bytes, ...], float]:
+        firsts = sorted(first_tokens(known).values(), reverse=True)[: self.top_k]
+        before = without_tail(known, max(self.limits.tail, firsts[-1]))
+        return likeliest(tilted(before, bias, self.limits.temperature_scale), self.limits.top_p)
 
 
 def _list(
