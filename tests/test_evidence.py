@@ -241,3 +241,43 @@ def test_both_looks_keep_the_larger_error() -> None:
     """It is of the bias, and is not lowered by more draws."""
     found = both(Sampled([Tally(1, 2, 3.0)], error=0.1), Sampled([Tally(1, 2, 3.0)], error=0.2))
     assert Sampled([Tally(2, 4, 3.0)], error=0.2) == found
+
+
+@pytest.mark.parametrize("factor", [(0.1, 0.0), (math.nan, 0.0), (0.0, math.inf)])
+def test_a_factor_is_two_bounds(factor: tuple[float, float]) -> None:
+    """The upper one finite."""
+    with pytest.raises(ValueError, match="factor"):
+        Sampled([Tally(1, 2)], factor=factor)
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.floats(-12, -0.01), st.floats(-3, 0))
+def test_a_factor_that_is_known_moves_the_likelihood(
+    hits: int, misses: int, logprob: float, factor: float
+) -> None:
+    """That of what was counted, where the answer is a known share of it."""
+    tally = Tally(hits, hits + misses, 4.0)
+    expected = tally.loglikelihood(logprob)
+    found = Sampled([tally], factor=(factor, factor)).loglikelihood(logprob + factor)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(
+    st.integers(0, 9), st.integers(0, 9), st.floats(-12, -3.01), st.floats(-3, 0), st.floats(-3, 0)
+)
+def test_a_factor_between_bounds_is_the_likeliest_one(
+    hits: int, misses: int, logprob: float, one: float, other: float
+) -> None:
+    """No factor within them makes the counts likelier."""
+    low, high = sorted((one, other))
+    tally = Tally(hits, hits + misses, 4.0)
+    found = Sampled([tally], factor=(low, high)).loglikelihood(logprob)
+    steps = [low + (high - low) * step / 20 for step in range(21)]
+    tried = [Sampled([tally], factor=(f, f)).loglikelihood(logprob) for f in steps]
+    assert found >= max(tried) - 1e-6
+    assert found <= max(tried) + 0.5 or (high - low) / 20 > 0.01
+
+
+def test_counts_of_different_things_are_not_added_up() -> None:
+    """Those that tell most are kept, whichever comes first."""
+    few, many = Sampled([Tally(3, 9)]), Sampled([Tally(30, 90, 2.0)], factor=(-1.0, 0.0))
+    assert many == both(few, many) == both(many, few)

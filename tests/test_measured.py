@@ -314,3 +314,30 @@ def test_the_error_of_a_bias_is_not_lowered_by_more_items() -> None:
         )
         assert found.limits.high - found.points.high >= 1.95 * 0.2
         assert found.points.low - found.limits.low >= 1.95 * 0.2
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(-3, 0), st.floats(-3, 0))
+def test_a_factor_moves_both_ends(hits: int, misses: int, one: float, other: float) -> None:
+    """Points and limits of what was counted, each by its own bound; the means' too."""
+    low, high = sorted((one, other))
+    tallies = [[(hits, hits + misses, 9.0)]]
+    plain = Measured.of([OPEN], tallies)
+    moved = Measured.of([OPEN], tallies, 0.0, [(low, high)])
+    for name in ("points", "limits"):
+        before, after = (getattr(found, name) for found in (plain, moved))
+        before, after = (x() if callable(x) else x for x in (before, after))
+        assert after.low == pytest.approx(before.low + low)
+        assert after.high == pytest.approx(np.minimum(before.high + high, 0))
+    for estimand in ESTIMANDS:
+        before, after = (aggregate(found, estimand) for found in (plain, moved))
+        assert after.limits.low <= after.points.low <= after.points.high <= after.limits.high
+        assert after.points.low == pytest.approx(before.points.low + low)
+        assert after.limits.low == pytest.approx(before.limits.low + low, abs=1e-6)
+
+
+def test_a_share_that_is_not_known_leaves_no_lower_limit() -> None:
+    """Of none of the means but the arithmetic one, where others are known."""
+    found = Measured.of([OPEN, OPEN], [[(9, 30, 8.0)], [(9, 30, 8.0)]], 0.0, [(-np.inf, 0), (0, 0)])
+    assert -np.inf == aggregate(found, "geometric_mean").limits.low
+    arithmetic = aggregate(found, "arithmetic_mean")
+    assert -np.inf < arithmetic.limits.low < arithmetic.points.low

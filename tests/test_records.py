@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.backends.base import Job, JobState, Observation, Token
+from condrule.backends.base import Job, JobState, Listed, Observation, Token
 from condrule.records import job_record, observation_record, read_job, read_observation
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -18,7 +18,10 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 LOGPROBS = st.floats(max_value=0.0)
 BYTES = st.none() | st.lists(st.integers(0, 255)).map(tuple)
 LISTS = st.lists(st.builds(Token, TEXTS, LOGPROBS, BYTES)).map(tuple)
+AFTER = st.lists(st.binary(min_size=1), max_size=3).map(tuple)
+ALL_LISTED = st.lists(st.builds(Listed, AFTER, LISTS), max_size=3, unique_by=lambda one: one.after)
 OBSERVATIONS = st.one_of(
+    st.builds(Observation, NAMES, texts=st.lists(TEXTS).map(tuple), lists=ALL_LISTED),
     st.builds(Observation, NAMES, logprobs=st.lists(LOGPROBS).map(tuple)),
     st.builds(Observation, NAMES, texts=st.lists(TEXTS).map(tuple)),
     st.builds(Observation, NAMES, refused=NAMES),
@@ -58,6 +61,10 @@ def test_an_answer_comes_back_as_it_was(model: str, found: Observation) -> None:
         (
             Observation("q", top=(Token(" a", -0.5), Token("", -math.inf, (226,)))),
             {"top": [[" a", -0.5], ["", "-inf", [226]]]},
+        ),
+        (
+            Observation("q", texts=("a",), lists=[Listed((b"a",), (Token("b", -0.5),))]),
+            {"texts": ("a",), "lists": [[[[97]], [["b", -0.5]]]]},
         ),
     ],
 )

@@ -197,6 +197,36 @@ def test_a_bias_acts_on_later_tokens_too() -> None:
     assert {"Saint Helena": 50} == counts
 
 
+def test_lists_at_later_positions_are_without_the_bias() -> None:
+    """The first is that without draws; after Saint, its two answers add up to what it has."""
+    model = trained()
+    bias = [(token_id(b"Saint"), 50.0)]
+    found = ask(model, Draws(prompt(), 5, max_tokens=2, bias=bias, top=20))
+    assert found.lists is not None
+    first, second = ({t.text: t.logprob for t in one.top} for one in found.lists)
+    assert top(model) == first
+    assert [(), (b"Saint",)] == [one.after for one in found.lists]
+    for text in ("Saint Lucia", "Saint Helena"):
+        whole = first["Saint"] + second[text.removeprefix("Saint")]
+        assert whole == pytest.approx(math.log(model.truth(prompt(), text)))
+
+
+def test_a_bias_can_show_in_lists() -> None:
+    """As at providers that print logprobs as the bias leaves them; draws are the same."""
+    shown = trained(limits=Limits(logit_bias="reported"))
+    query = Draws(prompt(), 5, bias=[(token_id(b"Saint"), 50.0)], top=3)
+    found, honest = ask(shown, query), ask(trained(), query)
+    assert found.texts == honest.texts
+    assert found.lists is not None
+    likeliest = found.lists[0].top[0]
+    assert ("Saint", pytest.approx(0.0)) == (likeliest.text, likeliest.logprob)
+
+
+def test_lists_of_draws_are_as_long_as_any() -> None:
+    """Longer ones are refused."""
+    assert "it must be from 1 to 20" in refused(trained(), Draws(prompt(), 2, top=21))
+
+
 def test_biased_draws_are_the_same_for_a_seed() -> None:
     """And others for another seed."""
     found = [said(trained(), ("Saint", 1.0), n=30, seed=seed) for seed in (0, 0, 1)]

@@ -93,6 +93,42 @@ def test_a_bias_is_sent_by_token_id() -> None:
     assert {"17": 3.5} == body["logit_bias"]
 
 
+READ = Draws(PROMPT, n=2, max_tokens=2, top=3)
+
+
+def entry(token: str, *top: tuple[str, float], spelled: bool = True) -> dict[str, Any]:
+    """A token of a response, and the list at its position."""
+    listed = [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in top]
+    made_of = {"bytes": list(token.encode())} if spelled else {}
+    return {"token": token, "logprob": -1, "top_logprobs": listed, **made_of}
+
+
+def test_lists_of_draws_are_asked_for_as_long_as_they_may_be() -> None:
+    """And not where the model gives none."""
+    (body,) = [one.body for one in made(READ)]
+    assert (True, 3, 2) == (body["logprobs"], body["top_logprobs"], body["max_tokens"])
+    (body,) = [one.body for one in made(READ, Found(top_logprobs=2))]
+    assert 2 == body["top_logprobs"]
+    assert "gives no logprobs" in made(READ, Found(top_logprobs=0))
+
+
+def test_lists_of_draws_come_once_for_each_beginning() -> None:
+    """What follows a token that can't be told is left out, as is a list with more than 1."""
+    body = said("Lima", "Li\ufffd")
+    body["choices"][0]["logprobs"] = {
+        "content": [entry("L", ("x", -0.1), ("L", -0.05)), entry("ima", ("ima", 0.5))]
+    }
+    body["choices"][1]["logprobs"] = {
+        "content": [entry("\ufffd", ("y", -0.1), spelled=False), entry("z", ("z", -1.0))]
+    }
+    (request,) = made(READ)
+    found = observation(READ, [(request, body)], {})
+    assert found.lists is not None
+    assert [((), ["L", "x"])] == [(one.after, [t.text for t in one.top]) for one in found.lists]
+    assert () == observation(READ, [(request, said("a", "b"))], {}).lists
+    checks.fits(READ, checks.observation(found))
+
+
 def test_a_missing_logprob_is_a_marker() -> None:
     """-9999 as the API prints it, and the same for null and for what is no number."""
     printed = [-0.5, None, "x", float("nan"), True, -9999.0]

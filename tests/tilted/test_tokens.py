@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from condrule.backends.base import Draws, Event, Listed, Observation, Token
 from condrule.evidence import Bounded, Sampled
 from condrule.scorers.aiming import Aim
-from condrule.scorers.chains import Drawn, Stage, outcome
+from condrule.scorers.outcomes import Drawn, Stage, outcome
 from condrule.scorers.reading import Tree, agree
 
 from .spoken import Asked, Responses, Spoken, asked, intervals

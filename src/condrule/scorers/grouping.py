@@ -18,7 +18,8 @@ from condrule.arms import Probe, Prompt
 from condrule.backends.base import Draws, Event, Observation
 from condrule.scorers.aiming import draw
 from condrule.scorers.calibration import APART
-from condrule.scorers.chains import Chain, Drawn, Outcome, Stage, outcome, together
+from condrule.scorers.chains import Chain
+from condrule.scorers.outcomes import Drawn, Outcome, Stage, outcome, together
 from condrule.scorers.reading import Tree
 from condrule.scorers.tilting import FIRST, likeliest_logit
 

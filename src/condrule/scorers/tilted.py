@@ -19,10 +19,11 @@ from condrule.items import Item
 from condrule.scorers.aiming import Aim, aim, draw
 from condrule.scorers.base import EVENTS, Check, ProbeEvidence, Scorer, Seen
 from condrule.scorers.calibration import APART, Calibration, Pair, calibrate
-from condrule.scorers.chains import Chain, Drawn, grow, start_of
+from condrule.scorers.chains import Chain, grow, start_of
 from condrule.scorers.foreseeing import Wanted, foreseen
 from condrule.scorers.grouping import Checked, Group, groups
 from condrule.scorers.matching import is_number, own, spellings
+from condrule.scorers.outcomes import Drawn
 from condrule.scorers.reading import Steering, Tree
 from condrule.scorers.tilting import BATCH, FIRST, LOOK, Count, Rule, logit, refine
 from condrule.scorers.top_logprobs import NAMED, TopLogprobsScorer
