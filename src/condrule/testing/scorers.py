@@ -22,7 +22,7 @@ from condrule.backends.base import (
     Query,
 )
 from condrule.backends.memory import InMemoryBackend, Limits
-from condrule.evidence import UNKNOWN, Evidence
+from condrule.evidence import UNKNOWN, Evidence, Sampled, Tally
 from condrule.items import Item
 from condrule.prices import Prices, PriceTable
 from condrule.scorers.base import EVENTS, ProbeEvidence, Scorer
@@ -220,8 +220,9 @@ class ScorerSuite:
         for found, true in zip(world.inferred(world.seen), truths, strict=True):
             low, high = found.support
             assert low - rounding <= true.support[0] <= high + rounding
-            for tally in getattr(found, "tallies", ()):
-                assert _tail(tally.hits, tally.draws, true.support[0], tally.bias) > RARE
+            if isinstance(found, Sampled):
+                tails = [_tail(one, true.support[0], found.factor) for one in found.tallies]
+                assert min(tails, default=1.0) > RARE
 
     @_cases
     @given(backend=_backends(), seed=st.integers(0, 99))
@@ -287,9 +288,16 @@ def _draws(found: Evidence) -> int:
     return sum(tally.draws for tally in getattr(found, "tallies", ()))
 
 
-def _tail(hits: int, draws: int, logprob: float, bias: float) -> float:
-    """Two-sided binomial tail of so many hits, or more extreme ones."""
+def _tail(tally: Tally, logprob: float, factor: tuple[float, float]) -> float:
+    """Two-sided binomial tail of so many hits, or more extreme ones, if the answer has this
+    log-probability: at the most, wherever that of what was counted lies."""
+    least, most = (_rate(min(0.0, logprob - end), tally.bias) for end in factor[::-1])
+    fewer = stats.binom.cdf(tally.hits, tally.draws, least)
+    more = stats.binom.sf(tally.hits - 1, tally.draws, most)
+    return min(1.0, 2 * float(min(fewer, more)))
+
+
+def _rate(logprob: float, bias: float) -> float:
+    """The share of hits under a bias."""
     odds = math.exp(logprob + bias)
-    p = odds / (1 - math.exp(logprob) + odds) if logprob > -math.inf else 0.0
-    tails = stats.binom.cdf(hits, draws, p), stats.binom.sf(hits - 1, draws, p)
-    return min(1.0, 2 * float(min(tails)))
+    return odds / (1 - math.exp(logprob) + odds) if logprob > -math.inf else 0.0
