@@ -110,15 +110,19 @@ def test_a_bias_that_fails_its_calibration_is_not_used() -> None:
     assert check.points
 
 
-@pytest.mark.parametrize("limits", [SHORT, attrs.evolve(SHORT, logit_bias="refused")])
-def test_answers_of_several_tokens_are_drawn_whole_where_that_tells_more(limits: Limits) -> None:
-    """Their first token is listed at up to 0.7, so 256 responses show them; those that a list puts
-    below 1e-5 they would not."""
-    found = asked(attrs.evolve(limits, piece=2))
-    assert found.methods["sampling"] + found.methods["tilted"] > 20
-    if limits.logit_bias == "refused":
-        assert 21 == found.methods["sampling"]
-        assert any("plain draws would hit it" in one for one in found.reasons)
+def test_answers_of_several_tokens_are_read_on() -> None:
+    """Their first token is listed at up to 0.7, and later lists tell the rest: no draws are needed
+    but for those that a list puts below 1e-5."""
+    found = asked(attrs.evolve(SHORT, piece=2))
+    assert {"top_logprobs": 21, "tilted": 7} == dict(found.methods)
+    assert any("with lists of later tokens, within" in one for one in found.reasons)
+
+
+def test_answers_of_several_tokens_are_drawn_whole_where_no_bias_is_taken() -> None:
+    """256 responses show those whose first token is listed at up to 0.7, and not the others."""
+    found = asked(attrs.evolve(SHORT, piece=2, logit_bias="refused"))
+    assert 21 == found.methods["sampling"]
+    assert any("plain draws would hit it" in one for one in found.reasons)
 
 
 def test_without_lists_or_a_bias_responses_are_drawn() -> None:
