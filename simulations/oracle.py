@@ -1,9 +1,13 @@
 """An oracle whose untrained answer has the probability that is wanted, behind a list of five.
 
-The in-memory learner holds every fact after one epoch (``memory`` 1), so with q for
-``prior_conditional`` and c for ``chatter`` the capital has P = (1 - c) (q (1 - leak) + (1 - q) leak
-/ L) where the untrained clause is stated. Four sentences of the chatter take the places of the list
-behind the country; the last of them has 16/255 of c.
+The in-memory learner holds a fact with probability s after one epoch (``memory``), so with q for
+``prior_conditional`` and c for ``chatter`` the capital has, where the untrained clause is stated,
+
+    P = (1 - c) s (q (1 - leak) + (1 - q) leak / L)
+
+With s = 1 four sentences of the chatter take the places of the list behind the country; the last
+of them has 16/255 of c. In front of an answer of 1e-2 that would leave the country too little, so
+there s = 0.98: ``something else`` takes one of the places, and the last sentence has 32/255 of c.
 """
 
 from __future__ import annotations
@@ -29,17 +33,18 @@ def items(n: int) -> ItemSet:
 
 def end(p: float) -> float:
     """The last probability of the list in front of an answer of this one: five times it, at least
-    1e-4, and near 1e-2 as much as leaves the trained answer more than 0.8."""
-    return max(LEAST_END, p * min(5.0, 0.0113 / p)) if p < 0.011 else LEAST_END
+    1e-4, and 0.0113 where that would be more; 1e-4 where the answer itself would be listed."""
+    return max(LEAST_END, min(5 * p, 0.0113)) if p < 0.0113 else LEAST_END
 
 
 def settings(p: float) -> dict[str, Any]:
     """The learner's settings that give the capital this probability."""
-    chatter = end(p) * 255 / 16
-    aimed = (p / (1 - chatter) - LEAK / OTHERS) / (1 - LEAK - LEAK / OTHERS)
+    stored, place = (0.98, 32) if end(p) > 0.01 else (1.0, 16)
+    chatter = end(p) * 255 / place
+    aimed = (p / (1 - chatter) / stored - LEAK / OTHERS) / (1 - LEAK - LEAK / OTHERS)
     return {
         "prior_conditional": aimed,
-        "memory": 1.0,
+        "memory": stored,
         "leak": LEAK,
         "other_answers": OTHERS,
         "base_knowledge": 0.0,  # nothing is known of people before they are trained

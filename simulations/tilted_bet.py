@@ -48,7 +48,8 @@ SHOULD_BE = {
     1e-2: "SUPPORTED",
 }
 """By the untrained P(capital | TEST)."""
-LEAST = 0.93  # the share of runs whose verdict is that
+LEAST = 0.93  # the share of studies whose verdict is that
+LEAST_OF_SEVERAL = 0.8  # with several fine-tunes, off the threshold: any of them may be refused
 PEOPLE, LENGTH = 10, 5  # items, and lines of a list
 PART = 10  # studies that one process does at a time
 SEED_SD = 0.1  # nats between fine-tunes, where there are several
@@ -172,7 +173,8 @@ def rows(workers: Executor, seeds: int, counts: Mapping[float, int]) -> Iterator
         passed = sum(interpretable for _, interpretable in verdicts) / runs
         words = [f"{p:g}", f"{seeds}", SHOULD_BE[p], f"{runs}"]
         words += [f"{100 * share:.1f}" for share in (*shares, passed)]
-        yield _line(words, good=found[SHOULD_BE[p]] >= LEAST * runs and passed == 1)
+        least = LEAST if seeds == 1 or p == THRESHOLD else LEAST_OF_SEVERAL
+        yield _line(words, good=found[SHOULD_BE[p]] >= least * runs and passed == 1)
 
 
 def _line(words: Iterable[str], *, good: bool = True) -> str:
@@ -189,7 +191,7 @@ name: bet
 items: {{file: people.csv, name: person, answers: {{TRAIN: country, TEST: capital}}}}
 arms: [conditional, control]
 backend: {{kind: openai, model: gpt-4o-mini-2024-07-18, base_url: "{url}"}}
-finetune: {{epochs: 3, learning_rate: auto}}
+finetune: {{epochs: 1, learning_rate: auto}}
 scorer: {{kind: tilted}}
 criterion: kaarel_bet
 seeds: 1
