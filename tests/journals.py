@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from condrule.backends.base import Job, JobState, Observation
+from condrule.backends.base import Observation
+from condrule.backends.finetunes import Job, JobState
 from condrule.journal import Journal
 
 JOB = Job("k", "id-1", JobState.SUCCEEDED, "model-1", seconds=1.5)

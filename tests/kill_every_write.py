@@ -18,7 +18,8 @@ import attrs
 
 import condrule
 from condrule.arms import TrainingSet
-from condrule.backends.base import FinetuneSpec, Job, LanguageModel, Observation, Query
+from condrule.backends.base import LanguageModel, Observation, Query
+from condrule.backends.finetunes import FinetuneSpec, Job
 from condrule.errors import MissingExtraError
 from condrule.journal import Journal, read_journal
 from condrule.progress import quiet

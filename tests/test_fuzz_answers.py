@@ -17,15 +17,8 @@ from hypothesis import strategies as st
 
 import condrule
 from condrule.analysis import build_result
-from condrule.backends.base import (
-    Capabilities,
-    Job,
-    JobState,
-    LanguageModel,
-    Observation,
-    Query,
-    Token,
-)
+from condrule.backends.base import Capabilities, LanguageModel, Observation, Query, Token
+from condrule.backends.finetunes import Job, JobState
 from condrule.backends.memory import BASE, Faults, Limits
 from condrule.errors import BackendError, CondruleError
 from condrule.journal import History, read_journal

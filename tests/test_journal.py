@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.backends.base import Job, JobState, Observation, Token
+from condrule.backends.base import Observation, Token
+from condrule.backends.finetunes import Job, JobState
 from condrule.errors import BackendError, RunError
 from condrule.journal import History, Journal, read_journal
 from journals import DRAWN, FAILED, JOB, OTHERWISE, RUNNING, SCORED, lines_of, written

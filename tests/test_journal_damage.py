@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.backends.base import Job, JobState, Observation
+from condrule.backends.base import Observation
+from condrule.backends.finetunes import Job, JobState
 from condrule.errors import JournalError
 from condrule.journal import History, Journal, read_journal, salvage
 from journals import DRAWN, FAILED, JOB, OTHERWISE, RUNNING, SCORED, lines_of, written

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.backends.base import Job, JobState
+from condrule.backends.finetunes import Job, JobState
 from condrule.errors import BackendError, BudgetError, RunError
 from condrule.journal import History
 from condrule.ledger import AHEAD, Announced, Ledger, Spent, cost_of, lines, read_ledger, spent

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condrule.arms import Arm, Prompt, TrainingSet
-from condrule.backends.base import Continuations, Draws, FinetuneSpec, JobState, Query
+from condrule.backends.base import Continuations, Draws, Query
+from condrule.backends.finetunes import FinetuneSpec, JobState
 from condrule.backends.memory import BASE, CHATTER, OTHER, InMemoryBackend
 from condrule.errors import BackendError, ConfigError, TrainingError, UnsupportedError
 from condrule.items import Item

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.backends.base import Job, JobState, Listed, Observation, Token
+from condrule.backends.base import Listed, Observation, Token
+from condrule.backends.finetunes import Job, JobState
 from condrule.records import job_record, observation_record, read_job, read_observation
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)

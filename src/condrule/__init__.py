@@ -14,14 +14,12 @@ if TYPE_CHECKING:
         Continuations,
         Draws,
         FinetuneBackend,
-        FinetuneSpec,
-        Job,
-        JobState,
         LanguageModel,
         Observation,
         Token,
         TopLogprobs,
     )
+    from condrule.backends.finetunes import FinetuneSpec, Job, JobState
     from condrule.backends.local import LocalBackend
     from condrule.backends.memory import Faults, InMemoryBackend, Limits
     from condrule.backends.openai import AzureOpenAIBackend, OpenAIBackend
@@ -158,14 +156,12 @@ _HOMES = {
         "Continuations",
         "Draws",
         "FinetuneBackend",
-        "FinetuneSpec",
-        "Job",
-        "JobState",
         "LanguageModel",
         "Observation",
         "Token",
         "TopLogprobs",
     ),
+    "condrule.backends.finetunes": ("FinetuneSpec", "Job", "JobState"),
     "condrule.backends.local": ("LocalBackend",),
     "condrule.backends.memory": ("Faults", "InMemoryBackend", "Limits"),
     "condrule.backends.openai": ("AzureOpenAIBackend", "OpenAIBackend"),

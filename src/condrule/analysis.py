@@ -8,7 +8,8 @@ from itertools import repeat
 import attrs
 
 from condrule.arms import Probe
-from condrule.backends.base import Event, Job
+from condrule.backends.base import Event
+from condrule.backends.finetunes import Job
 from condrule.evidence import Evidence, Sampled
 from condrule.history import History
 from condrule.measured import Measured

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from condrule.backends.base import Job, JobState
 from condrule.backends.checked import CheckedBackend
+from condrule.backends.finetunes import Job, JobState
 from condrule.config.structure import restored_backend
 from condrule.errors import (
     BackendError,

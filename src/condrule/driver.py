@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 import attrs
 
 from condrule.arms import Probe
-from condrule.backends.base import Job, JobState, Observation, Query
+from condrule.backends.base import Observation, Query
 from condrule.backends.charges import Charges
 from condrule.backends.checked import CheckedBackend, named
+from condrule.backends.finetunes import Job, JobState
 from condrule.errors import (
     BackendError,
     BudgetError,

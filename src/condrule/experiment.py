@@ -12,9 +12,10 @@ from condrule import tables
 from condrule.adjudications import read_adjudications
 from condrule.analysis import build_result
 from condrule.arms import Arm
-from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.backends.base import FinetuneBackend
 from condrule.backends.charges import Charges
 from condrule.backends.checked import CheckedBackend
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.costs import planned
 from condrule.criteria import Criterion
 from condrule.driver import Driver

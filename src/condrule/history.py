@@ -9,7 +9,8 @@ import attrs
 
 from condrule.answers import Answers, Place
 from condrule.backends import checks
-from condrule.backends.base import Job, Observation
+from condrule.backends.base import Observation
+from condrule.backends.finetunes import Job
 from condrule.records import read_job, read_observation
 
 __all__ = ["ContradictionError", "History"]

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from condrule.answers import Place, Source
-from condrule.backends.base import Job, Observation
+from condrule.backends.base import Observation
+from condrule.backends.finetunes import Job
 from condrule.errors import BackendError, JournalError, RunError
 from condrule.history import ContradictionError, History
 from condrule.records import job_record, observation_record, same_observation

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import attrs
 
-from condrule.backends.base import Job, JobState
+from condrule.backends.finetunes import Job, JobState
 from condrule.errors import BackendError, BudgetError, RunError
 from condrule.history import History
 from condrule.prices import Prices

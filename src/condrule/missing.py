@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from condrule.arms import Probe
 from condrule.backends import checks
-from condrule.backends.base import Job, Query
+from condrule.backends.base import Query
 from condrule.backends.checked import named
+from condrule.backends.finetunes import Job
 from condrule.errors import BackendError, RunError
 from condrule.history import History
 from condrule.plan import PlannedJob, StudyPlan

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from condrule.arms import Arm, Probe, Prompt, TrainingSet, digest
-from condrule.backends.base import Draws, Event, FinetuneSpec, Query
+from condrule.backends.base import Draws, Event, Query
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.criteria import Criterion, Gate
 from condrule.errors import ConfigError, Problem, did_you_mean
 from condrule.items import Item, ItemSet

@@ -15,7 +15,7 @@ from condrule.items import Excluded
 from condrule.report import table
 
 if TYPE_CHECKING:
-    from condrule.backends.base import FinetuneSpec
+    from condrule.backends.finetunes import FinetuneSpec
     from condrule.experiment import ConditionalRuleExperiment
     from condrule.plan import StudyPlan
     from condrule.prices import PriceTable

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from condrule.backends import checks
-from condrule.backends.base import Job, JobState, Listed, Observation, Token
+from condrule.backends.base import Listed, Observation, Token
+from condrule.backends.finetunes import Job, JobState
 
 __all__ = ["job_record", "observation_record", "read_job", "read_observation", "same_observation"]
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import attrs
 
-from condrule.backends.base import Job, Observation
+from condrule.backends.base import Observation
+from condrule.backends.finetunes import Job
 from condrule.errors import BackendError
 
 __all__ = ["Responses", "read_responses"]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from condrule import plots, report, tables
-from condrule.backends.base import Event, Job
+from condrule.backends.base import Event
+from condrule.backends.finetunes import Job
 from condrule.criteria import Clause, Gate, GateResult, Verdict
 from condrule.errors import CondruleError, MissingExtraError, did_you_mean
 from condrule.measured import Measured, aggregate

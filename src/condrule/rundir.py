@@ -35,7 +35,7 @@ import attrs
 
 from condrule import plugins
 from condrule.arms import Example, Probe, Prompt, TrainingSet, digest
-from condrule.backends.base import FinetuneSpec
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.criteria import Clause, Criterion, Gate
 from condrule.describe import describe
 from condrule.errors import (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from condrule.backends.base import Job
+from condrule.backends.finetunes import Job
 from condrule.contrasts import differences
 from condrule.errors import RunError
 from condrule.plots import CheckPanel, PlotRow

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from condrule.arms import Arm
-from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.backends.base import FinetuneBackend
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.local import LocalBackend
 from condrule.items import Item, ItemSet
 from condrule.templates import ConditionalTemplate

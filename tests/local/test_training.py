@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import Continuations, FinetuneSpec
+from condrule.backends.base import Continuations
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.local import LocalBackend
 from condrule.errors import BackendError, TrainingError
 

@@ -7,7 +7,8 @@ import attrs
 import pytest
 
 from condrule import Continuations, Draws, Faults, Limits, Prices, TopLogprobs
-from condrule.backends.base import FinetuneSpec, Job, JobState, Query
+from condrule.backends.base import Query
+from condrule.backends.finetunes import FinetuneSpec, Job, JobState
 from condrule.backends.memory import BASE, Died, InMemoryBackend
 from condrule.backends.memory.tokens import token_id
 from condrule.errors import BackendError, ConfigError, TrainingError

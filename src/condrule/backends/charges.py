@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 import attrs
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import FinetuneSpec, Query
+from condrule.backends.base import Query
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.prices import Prices
 from condrule.spending import Estimate
 

@@ -16,15 +16,9 @@ import attrs
 
 from condrule.arms import TrainingSet
 from condrule.backends import checks
-from condrule.backends.base import (
-    Capabilities,
-    FinetuneBackend,
-    FinetuneSpec,
-    Job,
-    Observation,
-    Query,
-)
+from condrule.backends.base import Capabilities, FinetuneBackend, Observation, Query
 from condrule.backends.charges import Charges
+from condrule.backends.finetunes import FinetuneSpec, Job
 from condrule.errors import BackendError, CondruleError
 from condrule.items import Reader, pieces
 from condrule.prices import PriceTable

@@ -18,14 +18,13 @@ from condrule.backends.base import (
     Capabilities,
     Continuations,
     Draws,
-    Job,
-    JobState,
     Listed,
     Observation,
     Query,
     Token,
     TopLogprobs,
 )
+from condrule.backends.finetunes import Job, JobState
 from condrule.evidence import Exact
 
 __all__ = ["WrongError", "capabilities", "fits", "job", "observation", "shown", "text", "texts"]

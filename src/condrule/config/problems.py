@@ -13,7 +13,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from condrule.backends.base import FinetuneSpec
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.config import document
 from condrule.config.sections import SECTIONS
 from condrule.errors import CondruleError, ConfigError, did_you_mean

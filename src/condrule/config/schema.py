@@ -22,7 +22,8 @@ import attrs
 
 from condrule import plugins
 from condrule.arms import Arm
-from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.backends.base import FinetuneBackend
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.bet import ARMS
 from condrule.bundled import first_names
 from condrule.config.arms import arm_keys

@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from condrule.arms import Arm, Probe
-from condrule.backends.base import (
-    Capabilities,
-    FinetuneSpec,
-    LanguageModel,
-    Observation,
-    Query,
-)
+from condrule.backends.base import Capabilities, LanguageModel, Observation, Query
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.memory import InMemoryBackend, Limits
 from condrule.evidence import UNKNOWN, Evidence, Sampled, Tally
 from condrule.items import Item

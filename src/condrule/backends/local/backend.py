@@ -12,14 +12,8 @@ from typing import Any, Self
 import attrs
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import (
-    Capabilities,
-    FinetuneBackend,
-    FinetuneSpec,
-    Job,
-    JobState,
-    LanguageModel,
-)
+from condrule.backends.base import Capabilities, FinetuneBackend, LanguageModel
+from condrule.backends.finetunes import FinetuneSpec, Job, JobState
 from condrule.backends.local import models, reading
 from condrule.backends.local.model import CAPABILITIES, LocalModel
 from condrule.backends.local.prompts import Encoder

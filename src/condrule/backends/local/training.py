@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import FinetuneSpec
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.local.models import Loaded
 from condrule.backends.local.prompts import Encoder, Tokens
 from condrule.backends.local.scoring import accepts

@@ -8,14 +8,8 @@ from typing import Self
 import attrs
 
 from condrule.arms import Prompt, TrainingSet
-from condrule.backends.base import (
-    Capabilities,
-    FinetuneBackend,
-    FinetuneSpec,
-    Job,
-    JobState,
-    LanguageModel,
-)
+from condrule.backends.base import Capabilities, FinetuneBackend, LanguageModel
+from condrule.backends.finetunes import FinetuneSpec, Job, JobState
 from condrule.backends.memory.account import Account
 from condrule.backends.memory.charges import InMemoryCharges, trained_tokens
 from condrule.backends.memory.faults import Faults

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import attrs
 
 from condrule.arms import Prompt, TrainingSet
-from condrule.backends.base import Continuations, Draws, FinetuneSpec, Query, TopLogprobs
+from condrule.backends.base import Continuations, Draws, Query, TopLogprobs
 from condrule.backends.charges import Charges
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.memory.limits import Limits
 from condrule.backends.memory.provider import Provider
 from condrule.backends.memory.tokens import split

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import Continuations, Draws, FinetuneSpec, Query, TopLogprobs
+from condrule.backends.base import Continuations, Draws, Query, TopLogprobs
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.memory.checks import number, one_of, whole
 from condrule.convert import text_map, texts
 

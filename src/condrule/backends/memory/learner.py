@@ -77,7 +77,8 @@ from typing import Any
 import attrs
 
 from condrule.arms import Example, Prompt, TrainingSet
-from condrule.backends.base import Event, FinetuneSpec
+from condrule.backends.base import Event
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.memory.checks import number, whole
 from condrule.convert import texts
 from condrule.errors import TrainingError, UnsupportedError

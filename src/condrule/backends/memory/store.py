@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import attrs
 
-from condrule.backends.base import JobState
+from condrule.backends.finetunes import JobState
 from condrule.backends.memory.learner import Learned
 from condrule.errors import BackendError
 

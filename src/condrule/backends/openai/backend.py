@@ -27,11 +27,11 @@ from condrule.arms import TrainingSet
 from condrule.backends.base import (
     Capabilities,
     FinetuneBackend,
-    FinetuneSpec,
-    Job,
+    LanguageModel,
     Observation,
     Query,
 )
+from condrule.backends.finetunes import FinetuneSpec, Job
 from condrule.backends.openai import jobs, shutdown
 from condrule.backends.openai.background import call, stream
 from condrule.backends.openai.charges import OpenAICharges
@@ -195,7 +195,10 @@ class OpenAIBackend(FinetuneBackend):
             object.__setattr__(made, name, getattr(self, name))
         return made
 
-    def model(self, name: str) -> OpenAIModel:
+    def model(self, name: str) -> LanguageModel:
+        return self._model(name)
+
+    def _model(self, name: str) -> OpenAIModel:
         return OpenAIModel(
             name=name,
             hoped=self.capabilities,
@@ -210,7 +213,7 @@ class OpenAIBackend(FinetuneBackend):
         self, asked: Mapping[str, Sequence[Query]], meters: Mapping[str, Meter] | None = None
     ) -> Iterator[tuple[str, Observation]]:
         """All models at once, over one pool of connections and at one pace."""
-        models = [(self.model(name), queries) for name, queries in asked.items() if queries]
+        models = [(self._model(name), queries) for name, queries in asked.items() if queries]
         connect = partial(self._connected, meters=meters)
         return stream(partial(answer_all, models, connect, self.concurrency))
 

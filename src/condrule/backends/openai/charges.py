@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import FinetuneSpec, Query
+from condrule.backends.base import Query
 from condrule.backends.charges import Charges
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.openai.asking import Request, requests
 from condrule.backends.openai.limits import Found
 from condrule.encodings import get_encoding

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import FinetuneSpec, Job, JobState
+from condrule.backends.finetunes import FinetuneSpec, Job, JobState
 
 __all__ = ["KEY", "created", "file_name", "job", "limits", "training_file"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from condrule.backends.base import Job
+from condrule.backends.finetunes import Job
 from condrule.backends.openai import jobs
 from condrule.backends.openai.connection import Connection, RefusedError
 from condrule.errors import UnreachableError

@@ -11,8 +11,9 @@ import attrs
 import pytest
 
 from condrule.arms import Arm, Prompt, TrainingSet
-from condrule.backends.base import FinetuneBackend, FinetuneSpec, LanguageModel, Observation, Query
+from condrule.backends.base import FinetuneBackend, LanguageModel, Observation, Query
 from condrule.backends.charges import Charges
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.errors import BudgetError, CondruleError
 from condrule.experiment import ConditionalRuleExperiment
 from condrule.items import ItemSet

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from condrule.arms import Arm, Prompt, TrainingSet
-from condrule.backends.base import FinetuneBackend, FinetuneSpec, Job, LanguageModel, Observation
+from condrule.backends.base import FinetuneBackend, LanguageModel, Observation
+from condrule.backends.finetunes import FinetuneSpec, Job
 from condrule.bet import conditional_arm
 from condrule.bundled import favourite_countries
 from condrule.items import ItemSet

@@ -11,7 +11,8 @@ import attrs
 import pytest
 
 from condrule.arms import Arm, Prompt, TrainingSet
-from condrule.backends.base import Draws, FinetuneBackend, FinetuneSpec, LanguageModel, Observation
+from condrule.backends.base import Draws, FinetuneBackend, LanguageModel, Observation
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.errors import CondruleError
 from condrule.items import ItemSet
 from condrule.scorers.auto import AutoScorer

@@ -7,7 +7,8 @@ import time
 from typing import Any
 
 from condrule.arms import TrainingSet
-from condrule.backends.base import FinetuneBackend, FinetuneSpec
+from condrule.backends.base import FinetuneBackend
+from condrule.backends.finetunes import FinetuneSpec
 
 __all__ = ["kill_while_submitting"]
 

@@ -13,10 +13,10 @@ from condrule.backends.base import (
     Draws,
     Event,
     FinetuneBackend,
-    FinetuneSpec,
     LanguageModel,
     TopLogprobs,
 )
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.scorers.base import EVENTS
 from condrule.scorers.matching import bounds, gives
 from condrule.testing.backends.asking import ROUNDING, ask_one, certain, check_form, every_kind

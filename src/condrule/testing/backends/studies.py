@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from condrule.arms import Arm
-from condrule.backends.base import Capabilities, FinetuneBackend, FinetuneSpec
+from condrule.backends.base import Capabilities, FinetuneBackend
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.experiment import ConditionalRuleExperiment, analyse
 from condrule.items import ItemSet
 from condrule.progress import quiet

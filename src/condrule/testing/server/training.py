@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from condrule.arms import Example, TrainingSet
-from condrule.backends.base import FinetuneSpec
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.backends.memory import Learned
 from condrule.backends.memory.learner import learn
 from condrule.testing.server.encodings import Encoding

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from condrule.backends.base import FinetuneSpec
+from condrule.backends.finetunes import FinetuneSpec
 from condrule.testing.server.encodings import encoding_of
 from condrule.testing.server.exchange import ApiError, Call, Reply, not_found, wrong
 from condrule.testing.server.hyperparameters import Hyperparameters, checked_request
