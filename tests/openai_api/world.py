@@ -18,8 +18,9 @@ ORACLE = condrule.InMemoryBackend(prior_conditional=0.6, memory=0.5, leak=0.02, 
 
 
 def study(backend: condrule.FinetuneBackend, **changes: Any) -> condrule.ConditionalRuleExperiment:
-    """The bet, small."""
+    """The bet, small; from lists alone, so that its numbers don't depend on chance."""
     how: dict[str, Any] = {
+        "scorer": condrule.AutoScorer(methods=["exact", "top_logprobs"]),
         "items": condrule.favourite_countries(n=10, seed=3),
         "arms": [condrule.conditional_arm(), condrule.control_arm()],
         "backend": backend,
