@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from condrule.backends.base import Draws, Event, Listed, Observation, Token
 from condrule.evidence import Bounded, Sampled
 from condrule.scorers.aiming import Aim
-from condrule.scorers.outcomes import Drawn, Stage, outcome
+from condrule.scorers.outcomes import Drawn, Stage, outcome, together
 from condrule.scorers.reading import Tree, agree
 
 from .spoken import Asked, Responses, Spoken, asked, intervals
@@ -181,3 +181,37 @@ def test_without_lists_there_is_no_lower_bound() -> None:
     stage = Stage(Aim({}, {b"L": 1}), (Drawn("q", 5, {"L": 10, "no": 20}),))
     found = outcome(stage, Tree(TEXTS, {}))
     assert (-math.inf, 10, 30) == (found.low, found.counts[0].hits, found.counts[0].draws)
+
+
+@pytest.mark.parametrize(
+    "end", [Token("", -0.01, ()), Token("<|im_end|>", -0.01), Token("</s>", -0.01, None)]
+)
+def test_an_end_that_is_listed_takes_nothing_from_itself(end: Token) -> None:
+    """Some servers list the end of a response, as no text or by its name: it leaves the answer all
+    that it has."""
+    lists = {(): (Token("Lima", -3.0),), (b"Lima",): (end, Token(",", -5.0))}
+    low, high = Tree(frozenset({b"Lima", b" Lima"}), lists, "equals").limits((b"Lima",))
+    assert low == 0.0
+    assert 0.99 < high < 1.0
+
+
+def test_hits_that_lead_elsewhere_do_not_make_the_answer_impossible() -> None:
+    """All that came ran past the answer's end, so none of it equals the answer; what did not come
+    may."""
+    aim = Aim({b"Niger": 1, b"Nigeria": 2}, {})
+    drawn = Drawn("q", 10.0, {"Nigeria": 30, "other": 34})
+    tree = Tree(frozenset({b"Niger", b" Niger"}), {}, "equals")
+    found = outcome(Stage(aim, (drawn,), ready=True), tree)
+    assert [(one.draws, one.hits) for one in found.counts] == [(34, 0)]
+    assert (found.low, found.high) == (-math.inf, 0.0)
+
+
+def test_what_other_stages_found_is_not_lost_where_the_main_one_counts_nothing() -> None:
+    """Then nothing is said, for the main stage alone would bound the answer too low."""
+    tree = Tree(frozenset({b"Niger", b" Niger"}), {(b"Niger",): ()}, "equals")
+    main, other = (
+        outcome(Stage(Aim({token: 1}, {}), (Drawn("q", 5.0, {shown: 30, "other": 34}),)), tree)
+        for token, shown in ((b"Nigeria", "Nigeria"), (b"Niger", "Niger"))
+    )
+    assert not together(main, [other]).counts
+    assert together(other, [main]).counts == other.counts

@@ -144,8 +144,8 @@ def outcome(
     top = max(usual.values(), default=0.0) or 1.0
     counts = tuple(_counted(one, stage.aim, usual, top, others) for one in stage.drawn)
     total, middle = hits.total(), math.fsum(hits[t] * usual[t] for t in hits)
-    if middle == 0:
-        return Outcome(counts, -math.inf, -math.inf if total else 0.0, 0.0, 1.0)
+    if middle == 0:  # none of them counts, which is no proof that no other would
+        return Outcome(counts, -math.inf, 0.0, 0.0, 1.0)
     kept = middle / (top * total)
     out, missing = _left_out(counts, total, kept, odds)
     low, high = (
@@ -218,8 +218,10 @@ def together(
         others: what other stages found; their errors count by their share.
         known: bounds of the probability that comes with listed tokens.
     """
-    if main.counted == -math.inf or not (others or known[1]):
+    if not (others or known[1]):
         return main
+    if main.counted == -math.inf:  # of no use to add the others to
+        return Outcome((), 0.0, 0.0, 0.0, 1.0)
     every = (main, *others)
     low = logsumexp([*(one.counted + one.low for one in every), _log(known[0])])
     high = logsumexp([*(one.counted + one.high for one in every), _log(known[1])])

@@ -118,13 +118,14 @@ class Tree:
         return frozenset(text[len(said) :] for text in self.texts if text.startswith(said))
 
     def _ended(self, path: Path, said: bytes) -> tuple[float, float]:
-        """After the answer. That the response ends there is on no list: it has at most what the
-        list leaves over."""
+        """After the answer. That the response ends there is on no list, or on a line that shows no
+        text: it has at most what the others leave over."""
         if self.event == "begins":
             return 1.0, 1.0
         if said not in self.texts:
             return 0.0, 0.0
-        listed = logsumexp(p - self.band for _, p in set(printed_tokens(self.lists.get(path, ()))))
+        printed = set(printed_tokens(self.lists.get(path, ())))
+        listed = logsumexp(p - self.band for token, p in printed if not _may_end(token))
         return 0.0, max(0.0, 1 - math.exp(listed))
 
 
@@ -229,6 +230,12 @@ def read(
         if tree.doubted or seen[query.id].refused is not None:
             break
     return tree, None
+
+
+def _may_end(token: bytes) -> bool:
+    """Whether a line of a list may be the end of the response: servers show it as no text at all,
+    or by a name such as <|im_end|> or </s>."""
+    return not token or (token.startswith(b"<") and token.endswith(b">"))
 
 
 def _log(p: float) -> float:
