@@ -87,6 +87,16 @@ def test_batches_of_draws_never_share_a_seed(n: int, most: int, seed: int) -> No
     assert 2 * n == sum(one.body["n"] for one in parts)
 
 
+def test_other_prompts_models_and_biased_tokens_have_other_seeds() -> None:
+    """A server that makes the same random numbers of the same seed must not err alike in all."""
+    queries = [Draws(prompt, bias=bias) for prompt in world.PROMPTS[:2] for bias in ((), ((17, 3),))]
+    asked = [(model, query) for model in ("a-model", "another") for query in queries]
+    bodies = [one.body for model, query in asked for one in requests(query, model, NEW, None)]
+    seeds = {body["seed"] for body in bodies}
+    assert len(seeds) == len(asked)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
 def test_a_bias_is_sent_by_token_id() -> None:
     """As the API wants it."""
     ((body,),) = [[one.body for one in made(Draws(PROMPT, bias=((17, 3.5),)))]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -96,14 +97,22 @@ def _draws(query: Draws, model: str, found: Found) -> list[Request] | str:
     starts = range(0, query.n, found.n)
     sizes = [{"n": min(found.n, query.n - start)} for start in starts]
     return [
-        Request(CHAT, body | size | _seed(query, start, found), start)
+        Request(CHAT, body | size | _seed(query, model, start, found), start)
         for start, size in zip(starts, sizes, strict=True)
     ]
 
 
-def _seed(query: Draws, start: int, found: Found) -> dict[str, int]:
-    """Each request has a seed of its own, so that none repeats another's draws."""
-    return {"seed": query.seed * 1024 + start} if found.seed else {}
+def _seed(query: Draws, model: str, start: int, found: Found) -> dict[str, int]:
+    """Each request has a seed of its own, so that none repeats another's draws. Requests to other
+    models, with other prompts or biased tokens have others too: servers that make the same random
+    numbers of the same seed would err the same way in all of them, and a mean over items would not
+    average it out. A server may give the responses of a request its seed and those that follow."""
+    if not found.seed:
+        return {}
+    what = [model, *((m["role"], m["content"]) for m in _messages(query)), *dict(query.bias)]
+    digest = hashlib.sha256(repr(what).encode(errors="surrogatepass")).digest()
+    block = (int.from_bytes(digest[:8], "big") + query.seed) % 2**21
+    return {"seed": block * 1024 + start}
 
 
 def _scores(
