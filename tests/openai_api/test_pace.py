@@ -57,13 +57,27 @@ def test_every_pause_ends(events: Any) -> None:
 
 
 @given(EVENTS, st.floats(0, 100))
-def test_nothing_goes_before_retry_after_is_over(events: Any, wait: float) -> None:
+def test_where_refusals_are_many_nothing_goes_before_retry_after_is_over(
+    events: Any, wait: float
+) -> None:
     """Whatever else was said before, and however much room there is."""
     pace = Pace(100)
     now = told(pace, events)
-    pace.crowded(now, {"retry-after": repr(wait)})
+    for _ in range(30):
+        pace.crowded(now, {"retry-after": repr(wait)})
     assert pace.paused_until >= now + wait
     assert not pace.free(math.nextafter(now + wait, 0.0)) or wait == 0
+
+
+def test_a_rare_refusal_does_not_hold_up_the_others() -> None:
+    """One in fifty: the request that was refused waits, as its own headers ask."""
+    pace = Pace(256)
+    for number in range(2000):
+        if number % 50 == 0:
+            pace.crowded(0.0, {"retry-after": "60"})
+        else:
+            pace.answered(0.0, {})
+    assert pace.free(0.0)
 
 
 @given(st.integers(1, 300), st.integers(0, 300))

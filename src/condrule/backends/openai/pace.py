@@ -2,7 +2,9 @@
 
 Additive increase, multiplicative decrease: a window of answers (as many as may be in flight) adds
 `GROWTH` places, and a window of refusals for want of room halves them; of a mixed window, each
-counts for its share, so that a few stray failures do not bring a fast provider to a crawl.
+counts for its share, so that a few stray failures do not bring a fast provider to a crawl. That is
+the rule of DCTCP (RFC 8257). A wait that a refusal asks for is that request's own while refusals are
+rare; where they are not, all requests wait.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import attrs
 __all__ = ["Pace", "retry_after"]
 
 START, GROWTH = 64, 32
+RARE = 0.1  # of the answers of about the last window
 
 
 @attrs.define
@@ -32,6 +35,8 @@ class Pace:
     """How many requests the provider said that it will take..."""
     _left_until: float = attrs.field(default=-math.inf, init=False)
     """...until then."""
+    _refused: float = attrs.field(default=0.0, init=False)
+    """The share of refusals among the last answers, each weighing less than the one after it."""
 
     @_places.default
     def _first(self) -> float:
@@ -56,16 +61,22 @@ class Pace:
 
     def answered(self, now: float, headers: Mapping[str, str]) -> None:
         """An answer came: there may be room for more, unless it says how much is left."""
+        self._weigh(refused=False)
         self._places = min(self.most, self._places + GROWTH / self._places)
         self._heed(now, headers)
 
     def crowded(self, now: float, headers: Mapping[str, str]) -> None:
-        """A request was turned away for want of room (429, 503), or got no answer in time."""
+        """A request was turned away for want of room (429, 503), or got no answer in time. That
+        it waits itself as long as its headers ask for is its sender's affair."""
+        self._weigh(refused=True)
         self._places = max(1.0, self._places - 0.5)
         wait = retry_after(headers)
-        if wait is not None:
+        if wait is not None and self._refused > RARE:
             self.paused_until = max(self.paused_until, now + wait)
         self._heed(now, headers)
+
+    def _weigh(self, *, refused: bool) -> None:
+        self._refused += (refused - self._refused) / self._places
 
     def _heed(self, now: float, headers: Mapping[str, str]) -> None:
         """What the x-ratelimit headers say is left, of requests and of tokens."""
