@@ -236,6 +236,7 @@ items: {{source: favourite_countries, n: 10, seed: 3}}
 arms: [conditional, control]
 backend: {{kind: openai, model: {model}, base_url: "{url}"}}
 finetune: {{epochs: 8, learning_rate: auto}}
+scorer: {{kind: top_logprobs}}
 seeds: 1
 samples: 1
 """
