@@ -261,15 +261,16 @@ def compare(options: argparse.Namespace) -> None:
     no = options.without_llmcomp
     pythons["llmcomp"] = None if no else llmcomp_python(options.llmcomp_env.resolve())
     count, rounds = options.probes, range(options.rounds)
-    with serving(count, {}) as url:
-        taken: dict[str, list[dict[str, Any]]] = {}
+    taken: dict[str, list[dict[str, Any]]] = {}
+    few, faulty = [], []
+    with serving(count, {}) as url, serving(count, FAULTS) as rough:
         for _ in rounds:  # in turn, so that a drift of the machine's speed hits all alike
             for name, python in pythons.items():
                 if python:
                     taken.setdefault(name, []).append(measured(python, name, url, count))
-        few = [measured(sys.executable, "condrule", url, count // 4) for _ in rounds]
-    with serving(count, FAULTS) as url:
-        faulty = [measured(sys.executable, "condrule", url, count) for _ in rounds]
+                if name == "condrule":
+                    few.append(measured(sys.executable, name, url, count // 4))
+                    faulty.append(measured(sys.executable, name, rough, count))
     show(taken, count, options.rounds)
     ours = median(taken["condrule"])
     print(
