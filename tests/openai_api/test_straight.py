@@ -199,6 +199,20 @@ def test_no_error_holds_the_key(wrong: Answer | None, monkeypatch: pytest.Monkey
     assert "aiohttp" not in text
 
 
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_no_error_holds_a_part_of_the_key(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever in a long answer the key stands: what is shown of it may end there."""
+    monkeypatch.setattr(connection, "LONGEST_DELAY", 0.001)
+    for before in (50, 60, 70, 95, 105, 115):
+        page = (status, {}, b"x" * before + f" {world.KEY}!".encode())
+        with (
+            serving(lambda number, path, page=page: page) as server,
+            pytest.raises(CondruleError, match="not a") as error,
+        ):
+            asked(server, 1)
+        assert world.KEY[:4] not in str(error.value)
+
+
 def test_a_refused_key_is_said_as_over_the_sdk() -> None:
     """With the variable that holds it."""
     body = json.dumps({"error": {"message": "Incorrect API key", "code": "invalid_api_key"}})

@@ -230,7 +230,7 @@ class Connection:
             raise self._refusal(answer, body, id)
         self.gate.pace.answered(self.gate.now, answer.headers)
         if not isinstance(body, dict):
-            said = self.secret.clean(answer.text[:80])
+            said = self.secret.clean(answer.text)[:80]  # cut last: half a key would be no key
             raise Trouble(f"the answer of {self.host} is not a JSON object: {said!r}")
         if body.get("error") and not body.keys() & _ANSWERS:
             raise RefusedError(answer.status, _reason(body), id)
@@ -245,7 +245,7 @@ class Connection:
         if answer.status in (429, 503):
             self.gate.pace.crowded(self.gate.now, answer.headers)
         if not isinstance(body, dict):
-            body = {"message": self.secret.clean(_plain(answer.text))}
+            body = {"message": _plain(self.secret.clean(answer.text))}
         refused = RefusedError(answer.status, _reason(body), id)
         passing = answer.status in (408, 409, 429) or answer.status >= 500
         if not passing or refused.code == "insufficient_quota":
