@@ -2,14 +2,18 @@
 
 import errno
 import io
+import itertools
 import math
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import condrule.journal
 from condrule.backends.base import Observation, Token
 from condrule.backends.finetunes import Job, JobState
 from condrule.errors import BackendError, RunError
@@ -271,6 +275,42 @@ def test_an_append_that_failed_can_be_made_again(tmp_path: Path) -> None:
         journal.job(JOB)
         journal.observations("m", [SCORED, DRAWN])
     assert written(tmp_path / "whole").read_bytes() == (tmp_path / "j").read_bytes()
+
+
+def interrupted(journal: Journal, line: int) -> bool:
+    """Ctrl-C before that line of an append is carried out; whether there is one."""
+    lines = itertools.count(1)
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code.co_filename != condrule.journal.__file__:
+            return None
+        if event == "line" and next(lines) == line:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        journal.observations("m", [DRAWN])
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_append_that_is_interrupted_anywhere_can_be_made_again(tmp_path: Path) -> None:
+    """As a run does on Ctrl-C: what was pending is recorded before it ends."""
+    for line in itertools.count(1):
+        path = tmp_path / f"{line}"
+        with Journal(path) as journal:
+            journal.observations("m", [SCORED])
+            more = interrupted(journal, line)
+            journal.observations("m", [DRAWN, REFUSED])
+        assert {"m": {"q1": SCORED, "q2": DRAWN, "q4": REFUSED}} == read_journal(path).seen
+        if not more:
+            assert line > 20
+            return
 
 
 def test_closing_ends_the_writing(tmp_path: Path) -> None:

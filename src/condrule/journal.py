@@ -113,12 +113,14 @@ class Journal:
             lines.append(line)
             places.append((start, len(line)))
             start += len(line)
+        count = self._lines + len(lines)
         self._write(b"".join(lines))
-        self._lines, self._last = self._lines + len(lines), last
+        # In one statement, which Ctrl-C does not cut in two: all is as before, or as after.
+        self._size, self._lines, self._last = start, count, last
         return places
 
     def _write(self, data: bytes) -> None:
-        """Put all of it on disk. After an error, the next append begins where this one did."""
+        """Put all of it on disk, behind what is known to be there."""
         rest = data
         try:
             self._file.truncate(self._size)
@@ -130,7 +132,6 @@ class Journal:
                 f"{self.path}: can't be written: {error.strerror}. What was recorded before is "
                 "safe; make room and run the same command again."
             ) from error
-        self._size += len(data)
 
     def close(self) -> None:
         """Close the file. Nothing is pending: every append is on disk when it returns."""
