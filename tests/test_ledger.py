@@ -125,6 +125,32 @@ def test_a_ledger_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
         ledger(tmp_path)
 
 
+def test_while_the_disk_is_full_nothing_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many try it; and what was not sent is not counted when there is room again."""
+
+    def full(self: Ledger, record: Any) -> None:
+        raise BackendError("no space left")
+
+    with ledger(tmp_path) as one:
+        one.meter("base").sending(MOST)
+        with monkeypatch.context() as patched:
+            patched.setattr(Ledger, "_write", full)
+            for _ in range(3):
+                with pytest.raises(BackendError, match="no space left"):
+                    one.meter("finetuned").sending(MOST)
+            with pytest.raises(BackendError, match="no space left"):
+                one.flush()
+            for kind in KINDS:
+                with pytest.raises(BackendError, match="no space left"):
+                    one.meter(kind).sending(MOST)
+        one.flush()
+        one.meter("finetuned").sending(MOST)
+        assert MOST.times(2).within(on_disk(tmp_path).uncounted)
+    assert MOST.times(2) == on_disk(tmp_path).uncounted
+
+
 def test_nothing_is_sent_beyond_the_budget(tmp_path: Path) -> None:
     """Requests in flight count as the most that they may cost."""
     each = MOST.usd(PRICES) or 0

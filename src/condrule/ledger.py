@@ -164,15 +164,15 @@ class Ledger:
         """See `condrule.spending.Meter`."""
         with self._lock:
             self._check(kind, most, "the next request")
-            self._in_flight[kind] += most
-            self._since[kind] += most
-            self._changed = True
-            if not self._since[kind].within(self._ahead[kind]):
+            if not (self._since[kind] + most).within(self._ahead[kind]):
                 for other in KINDS:
                     if self._in_flight[other] == NOTHING:
                         self._announce(other, NOTHING)  # these models are done with, it seems
-                self._announce(kind, most.times(AHEAD))
+                self._announce(kind, most.times(AHEAD + 1))
                 self._write_state()
+            self._in_flight[kind] += most
+            self._since[kind] += most
+            self._changed = True
 
     def ended(self, kind: Kind, most: Usage, used: Usage | None) -> None:
         """See `condrule.spending.Meter`."""
@@ -229,7 +229,11 @@ class Ledger:
         self._ahead[kind] = self._since[kind] + ahead
 
     def _write_state(self) -> None:
-        self._write({"counted": _usages(self._counted), "uncounted": _usages(self._ahead)})
+        try:
+            self._write({"counted": _usages(self._counted), "uncounted": _usages(self._ahead)})
+        except BackendError:
+            self._ahead = {**self._since}  # not on disk, it seems: nothing is sent before it is
+            raise
 
     def _write(self, record: Mapping[str, Any]) -> None:
         line = f"{json.dumps(record)}\n".encode()
