@@ -42,7 +42,8 @@ __all__ = ["Driver"]
 
 LONGEST_SILENCE = 1800.0  # seconds without an answer from a provider before a run gives up
 TELL = 0.2  # seconds between two looks at what was spent
-FLUSH = 64  # observations per append: a crash loses at most these, and they are asked again
+FLUSH = 256  # answers per append: a crash loses at most these, and they are asked again...
+LONGEST_UNKEPT = 0.5  # ...and seconds after which the next one is reason enough
 
 
 @attrs.frozen
@@ -253,13 +254,14 @@ class Driver:
     def _record(self, answers: Iterable[tuple[str, Observation]], tell: _Told) -> None:
         """Journal answers as they arrive; on an error, those that came before it too."""
         pending: list[tuple[str, Observation]] = []
+        kept = self.clock()
         try:
             for answer in answers:
                 pending.append(answer)
                 tell.one()
-                if len(pending) >= FLUSH:
+                if len(pending) >= FLUSH or self.clock() - kept >= LONGEST_UNKEPT:
                     self._keep(pending)
-                    pending = []
+                    pending, kept = [], self.clock()
         finally:
             if pending:
                 self._keep(pending)

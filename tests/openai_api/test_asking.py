@@ -89,7 +89,8 @@ def test_batches_of_draws_never_share_a_seed(n: int, most: int, seed: int) -> No
 
 def test_other_prompts_models_and_biased_tokens_have_other_seeds() -> None:
     """A server that makes the same random numbers of the same seed must not err alike in all."""
-    queries = [Draws(prompt, bias=bias) for prompt in world.PROMPTS[:2] for bias in ((), ((17, 3),))]
+    biases: tuple[Any, ...] = ((), ((17, 3),))
+    queries = [Draws(prompt, bias=bias) for prompt in world.PROMPTS[:2] for bias in biases]
     asked = [(model, query) for model in ("a-model", "another") for query in queries]
     bodies = [one.body for model, query in asked for one in requests(query, model, NEW, None)]
     seeds = {body["seed"] for body in bodies}

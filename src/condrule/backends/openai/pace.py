@@ -3,8 +3,8 @@
 Additive increase, multiplicative decrease: a window of answers (as many as may be in flight) adds
 `GROWTH` places, and a window of refusals for want of room halves them; of a mixed window, each
 counts for its share, so that a few stray failures do not bring a fast provider to a crawl. That is
-the rule of DCTCP (RFC 8257). A wait that a refusal asks for is that request's own while refusals are
-rare; where they are not, all requests wait.
+the rule of DCTCP (RFC 8257). A wait that a refusal asks for is that request's own while refusals
+are rare; where they are not, all requests wait.
 """
 
 from __future__ import annotations
