@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.backends.base import Draws, Event, Listed, Observation, Token
+from condrule.backends.base import Draws, Event, Listed, Observation, Query, Token
+from condrule.encodings import get_encoding
 from condrule.evidence import Bounded, Sampled
 from condrule.scorers.aiming import Aim
 from condrule.scorers.outcomes import Drawn, Stage, outcome, together
 from condrule.scorers.reading import Tree, agree
 
-from .spoken import Asked, Responses, Spoken, asked, intervals
+from .spoken import ENCODING, Asked, Responses, Spoken, asked, intervals
 
 ANSWERS = {"A": "Peru", "B": "Lima"}
 SAID: dict[str, Responses] = {
@@ -215,3 +217,32 @@ def test_what_other_stages_found_is_not_lost_where_the_main_one_counts_nothing()
     )
     assert not together(main, [other]).counts
     assert together(other, [main]).counts == other.counts
+
+
+def test_hits_of_a_last_stage_count_though_others_lead_elsewhere() -> None:
+    """There is no later stage that has them."""
+    rarer = {("L", "ondon"): 1e-5, ("Li", "verpool"): 1e-7, ("Lim", "burg"): 1e-9}
+    model = Spoken({**rarer, (" Lima",): 2e-10, ("Per", "u"): 1e-6})
+    low, high = intervals(asked(model, ANSWERS, items=4).evidence("B")).T
+    truth = model.truth("Lima")
+    assert np.mean((low <= truth) & (truth <= high)) > 0.7
+
+
+class _Refusing(Spoken):
+    """Draws that look for rarer beginnings of Lima than L are refused."""
+
+    def ask(self, queries: Sequence[Query]) -> Iterator[Observation]:
+        """Everything else is answered."""
+        ids = [get_encoding(ENCODING).token_id(token) for token in (b" Lima", b"L")]
+        for query, answer in zip(queries, super().ask(queries), strict=True):
+            there = [id in dict(getattr(query, "bias", ())) for id in ids]
+            yield Observation(query.id, refused="no") if there == [True, False] else answer
+
+
+def test_a_refused_later_stage_does_not_take_hits_from_an_earlier_one() -> None:
+    """They are all that is known of the answer."""
+    said = {("L", "ondon"): 1e-5, ("Lim", "a"): 1e-7, (" Lima",): 1.5e-6, ("Per", "u"): 1e-6}
+    model = _Refusing(said)
+    low, high = intervals(asked(model, ANSWERS, items=4).evidence("B")).T
+    truth = model.truth("Lima")
+    assert np.mean((low <= truth) & (truth <= high)) > 0.7

@@ -114,7 +114,7 @@ def _grown(
         stages[-1] = attrs.evolve(stage, only=frozenset(lost))
         seed += len(stage.drawn)
         target, start = target.without(lost), stage.bias + round(math.log(sum(stage.hits.values())))
-    if chain.sought and stages:  # no later stage has the others
+    if stages and not chain.next:  # no later stage has the others
         stages[-1] = attrs.evolve(stages[-1], only=None)
     sizes = [outcome(stage, tree).logprob for stage in stages]
     main = sizes.index(max(sizes)) if sizes else 0
@@ -141,7 +141,7 @@ def _pilot(
         if query.id not in seen:
             return stage, query
         if (texts := seen[query.id].texts) is None:
-            return attrs.evolve(stage, ready=False), None
+            return attrs.evolve(stage, drawn=(), ready=False), None  # nothing was looked for
         stage = attrs.evolve(stage, drawn=(*stage.drawn, Drawn(query.id, bias, Counter(texts))))
         if n == FIRST:
             return attrs.evolve(stage, ready=likeliest_logit(stage.counts) is not None), None
