@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -25,11 +25,12 @@ from condrule import (
 )
 from condrule.backends.base import Draws, Observation
 from condrule.errors import ConfigError
-from condrule.evidence import Bounded, Sampled, Tally
+from condrule.evidence import UNKNOWN, Bounded, Sampled, Tally
 from condrule.progress import quiet
 from condrule.scorers import choosing
-from condrule.scorers.base import Choice
-from condrule.scorers.reasons import by_numbers, described
+from condrule.scorers.base import Check, Choice
+from condrule.scorers.choosing import Method
+from condrule.scorers.reasons import Reasons, by_numbers, described
 
 from .world import ARM, ITEMS, SPEC
 
@@ -125,11 +126,19 @@ def test_answers_of_several_tokens_are_drawn_whole_where_no_bias_is_taken() -> N
     assert any("plain draws would hit it" in one for one in found.reasons)
 
 
+def test_a_bias_that_nothing_calibrates_has_not_failed() -> None:
+    """Without a token to calibrate by there are no figures that it failed by."""
+    reasons = Reasons(("tilted", "sampling"), 0.25, 256, True, True, Check(False, ""))
+    listed = Bounded(-math.inf, -9.0)
+    found = dict.fromkeys(get_args(Method), UNKNOWN) | {"top_logprobs": listed}
+    assert "the bias could not be calibrated" in reasons.choice(found).why
+
+
 def test_without_lists_or_a_bias_responses_are_drawn() -> None:
     """And the reason says what was lacking."""
     found = asked(Limits(continuations=False, top_logprobs=0), draws=40)
     assert {"sampling": 28} == dict(found.methods)
-    assert all(one.startswith("no list of tokens; no bias") for one in found.reasons)
+    assert all(one.startswith("no list bounds it; no bias") for one in found.reasons)
 
 
 def test_methods_leave_out_what_is_not_wanted() -> None:

@@ -40,7 +40,7 @@ def by_numbers(
         return _counted(drawn)
     low, high = support
     if support == UNKNOWN.support:
-        return Choice("none", "nothing was answered")
+        return Choice("none", "nothing that was answered bounds it")
     if low == high:
         return Choice(method or "exact", "the probability itself was given")
     return Choice(method or "bounds", bounded(support))
@@ -64,6 +64,9 @@ def bounded(support: Support) -> str:
     if low == -math.inf:
         return f"below {math.exp(high):.2g} only"
     return f"within {(high - low) / 2:.2g} nats"
+
+
+UNCALIBRATED = "could not be calibrated"  # no list showed a token to do it by
 
 
 @attrs.frozen
@@ -109,7 +112,7 @@ class Reasons:
         if tilted not in (UNKNOWN, listed):
             known, said = tilted, f"{said}; with lists of later tokens, {bounded(tilted.support)}"
         if known == UNKNOWN:
-            return Choice("none", "nothing was answered")
+            return Choice("none", "nothing that was answered bounds it")
         if not is_open(known, self.target):
             return Choice("top_logprobs", said)
         reasons = (said, self._no_bias(plain=False), self._no_draws(known))
@@ -117,7 +120,7 @@ class Reasons:
 
     def _said(self, listed: Evidence) -> str:
         if listed == UNKNOWN:
-            return "no list of tokens"
+            return "no list bounds it"
         return f"the list bounds it {bounded(listed.support)}"
 
     def _no_bias(self, *, plain: bool) -> str:
@@ -129,7 +132,7 @@ class Reasons:
         if self.check is None:
             return "the bias is not calibrated yet"
         if not self.check.passed:
-            return "the bias failed its calibration"
+            return f"the bias {'failed its calibration' if self.check.points else UNCALIBRATED}"
         return "draws under a bias don't decide it"
 
     def _no_draws(self, known: Evidence) -> str:
