@@ -23,7 +23,7 @@ nox.options.reuse_existing_virtualenvs = True
 STRAY = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "PYTHONPATH", "PYTHONWARNINGS")
 QUIET = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "TOKENIZERS_PARALLELISM": "false"}
 
-PARALLEL = ("--numprocesses", "auto", "--dist", "worksteal")
+PARALLEL = ("--numprocesses", "auto", "--dist", "loadfile")
 """One process for each core; a process that has nothing left to do takes tests of another."""
 
 

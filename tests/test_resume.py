@@ -47,7 +47,7 @@ def test_kill_9_at_every_journal_write(tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     kills = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(kills) == 3 * 11
+    assert len(kills) == 3 * 9
     for kill in kills:
         assert kill == {
             "where": kill["where"],

@@ -14,7 +14,8 @@ transformers = pytest.importorskip("transformers")
 
 import condrule  # noqa: E402
 from condrule.arms import Prompt  # noqa: E402
-from condrule.backends.base import Continuations, Draws, JobState  # noqa: E402
+from condrule.backends.base import Continuations, Draws  # noqa: E402
+from condrule.backends.finetunes import JobState  # noqa: E402
 from condrule.backends.local import LocalBackend  # noqa: E402
 from condrule.errors import (  # noqa: E402
     BackendError,

@@ -43,8 +43,8 @@ TRIES = 12
 POINTS = [
     (what, number, moment)
     for number, done in (
-        (1, ("upload", "intent", "create", "job", "answers")),
-        (2, ("create", "poll", "ask", "keep", "result")),
+        (1, ("upload", "intent", "create", "job", "keep", "answers")),
+        (2, ("create", "poll", "ask", "result")),
     )
     for what in done
     for moment in ("before", "after")

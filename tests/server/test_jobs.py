@@ -62,7 +62,7 @@ def test_a_model_is_named_after_what_it_was_made_of() -> None:
     """Base model, organisation, suffix and a part of the job's id."""
     with serving() as (running, client):
         name = tuned(client, model="gpt-4o-mini", suffix="arm-1")
-        assert f"ft:{MODEL}:rehearsal:arm-1:{running.jobs[0].id[6:14]}" == name
+        assert f"ft:{MODEL}:my-org:arm-1:{running.jobs[0].id[6:14]}" == name
 
 
 def test_a_model_can_be_had_when_its_job_has_succeeded() -> None:
