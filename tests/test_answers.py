@@ -68,8 +68,8 @@ def test_files_are_closed_when_nobody_looks_any_more(tmp_path: Path) -> None:
     for _ in range(50):
         assert read_journal(tmp_path / "j").seen["m"]["q0"].top
     gc.collect()
-    opened = (os.path.realpath(path) for path in Path("/dev/fd").iterdir())
-    assert str(tmp_path / "j") not in opened
+    opened = [os.path.realpath(path) for path in Path("/dev/fd").iterdir()]
+    assert 1 == opened.count(str(tmp_path / "j"))  # the writer's own
 
 
 def test_memory_hardly_grows_with_the_number_of_answers(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def watch(killer: Killer) -> None:
 
     wrap(Journal, "intent", "intent")
     wrap(Journal, "job", "job")
-    wrap(Journal, "observations", "answers")
+    wrap(Journal, "answers", "answers")
     wrap(Responses, "_append", "keep")
     wrap(RunDirectory, "write_result", "result")
     upload, sent = Connection.upload, Connection._sent
