@@ -199,6 +199,22 @@ def test_no_error_holds_the_key(wrong: Answer | None, monkeypatch: pytest.Monkey
     assert "aiohttp" not in text
 
 
+def test_no_local_variable_shows_the_key() -> None:
+    """Where a traceback is printed with them, as notebooks and crash reporters do."""
+    half = attrs.evolve(world.PROMPTS[0].messages[0], content="half a letter: \ud800")
+    wrong = Draws(attrs.evolve(world.PROMPTS[0], messages=(half,)))
+    with serving(lambda number, path: GOOD) as server:
+        backend = OpenAIBackend("m", base_url=f"{server.url}/v1", timeout=5.0, concurrency=1)
+        with pytest.raises(UnicodeEncodeError) as error:
+            list(backend.model("m").ask([*queries(2), wrong]))
+    ours = error.value.__traceback__.tb_next  # type: ignore[union-attr] # without this frame
+    text = "".join(
+        traceback.StackSummary.extract(traceback.walk_tb(ours), capture_locals=True).format()
+    )
+    assert "way = " in text
+    assert world.KEY not in text
+
+
 @pytest.mark.parametrize("status", [200, 401, 500])
 def test_no_error_holds_a_part_of_the_key(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever in a long answer the key stands: what is shown of it may end there."""

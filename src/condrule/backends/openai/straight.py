@@ -46,7 +46,8 @@ class Answer:
 @attrs.frozen
 class _Way:
     url: URL
-    headers: CIMultiDict[str]
+    headers: CIMultiDict[str] = attrs.field(repr=False)
+    """The key among them."""
 
 
 @attrs.define(eq=False)
