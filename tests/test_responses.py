@@ -84,3 +84,24 @@ def test_a_full_disk_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "responses").write_text("a file in the way")
     with pytest.raises(BackendError, match="make room and run the same command again"):
         Responses(tmp_path / "responses").observations("m", [answer(1)])
+
+
+def test_what_comes_after_a_full_disk_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a part of what came before it is there, and can't be."""
+    made = Responses(tmp_path)
+    made.observations("m", [answer(1)])
+    compress = gzip.compress
+
+    def full(data: bytes, compresslevel: int) -> bytes:
+        whole = (tmp_path / "0001.jsonl.gz").read_bytes()
+        (tmp_path / "0001.jsonl.gz").write_bytes(whole + compress(data)[:20])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gzip, "compress", full)
+        with pytest.raises(BackendError, match="No space left"):
+            made.observations("m", [answer(2)])
+    made.observations("m", [answer(3)])
+    assert [1, 3] == kept(tmp_path)

@@ -60,6 +60,7 @@ class Responses:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            self._path = None  # what is torn ends its file: what comes next begins another
             raise BackendError(
                 f"{self.directory}: can't be written: {error.strerror or error}. What was recorded "
                 "before is safe; make room and run the same command again."
