@@ -118,6 +118,23 @@ def test_refused_requests_cost_nothing(tmp_path: Path) -> None:
         assert counted(running) == tokens(cost(tmp_path / "run")["spent"])
 
 
+def test_a_prompt_that_a_filter_stopped_may_have_been_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Azure does: it counts as lost, at most, and nothing else is in doubt."""
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", world.KEY)
+    with serving(faults=ServerFaults(blocked=[world.STUDY.items[0].name])) as (running, _):
+        backend = condrule.AzureOpenAIBackend(
+            world.MODEL, base_url=running.address, poll_seconds=0.01
+        )
+        world.study(backend).run(tmp_path / "run", watch=quiet, prices=TABLE)
+        found = cost(tmp_path / "run")
+        assert counted(running) == tokens(found["spent"])
+    lost = found["lost_at_most"]
+    assert running.account.statuses[400] == lost["requests"] > 0
+    assert lost["input"] > lost["requests"] <= lost["output"]
+
+
 def test_lost_answers_are_in_what_is_lost_at_most(tmp_path: Path) -> None:
     """The server counted them and we can't know: the truth lies between."""
     kinds = ("error_500", "lost_after", "lost_before", "malformed")

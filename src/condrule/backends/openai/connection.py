@@ -27,13 +27,10 @@ if TYPE_CHECKING:
 
     from condrule.backends.openai.metering import Billing
 
-_OF_PROMPTS = (
-    "content_filter",
-    "content_policy_violation",
-    "context_length_exceeded",
-    "invalid_prompt",
-    "ResponsibleAIPolicyViolation",
-)
+_FILTERED = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
+"""Codes of refusals by a filter, which has read the prompt: Azure charges for it, and for the
+response."""
+_OF_PROMPTS = (*_FILTERED, "context_length_exceeded", "invalid_prompt")
 """Codes of refusals that are about a prompt."""
 
 __all__ = ["ATTEMPTS", "Connection", "RefusedError", "Reply", "Trouble"]
@@ -68,9 +65,6 @@ class Trouble(Exception):  # noqa: N818 - it is always turned into one of condru
 class RefusedError(Exception):
     """The provider answered that it will not. Asking again does not help."""
 
-    harmless = True
-    """A refusal is not charged for."""
-
     def __init__(self, status: int, error: Mapping[str, Any], request_id: str | None) -> None:
         self.status = status
         self.code = str(error.get("code") or error.get("type") or "")
@@ -78,6 +72,11 @@ class RefusedError(Exception):
         self.said = str(error.get("message") or "no reason was given")
         self.request_id = request_id
         super().__init__(f"{self.said} (status {status}{f', {self.code}' if self.code else ''})")
+
+    @property
+    def harmless(self) -> bool:
+        """Whether it is not charged for, for sure."""
+        return self.code not in _FILTERED
 
     @property
     def of_prompt(self) -> bool:

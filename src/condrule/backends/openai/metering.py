@@ -39,7 +39,7 @@ class Billing:
     @contextmanager
     def request(self, body: Mapping[str, Any]) -> Iterator[_Request]:
         """Around one try. What is refused, or never arrived, costs nothing; what got no usable
-        answer may have been charged."""
+        answer, or was stopped by a filter, may have been charged."""
         meter, request = self.meters.get(body["model"], self.meter), _Request()
         if meter is None:
             yield request
