@@ -91,7 +91,7 @@ def rows(items: int) -> Iterator[tuple[tuple[str, ...], bool]]:
         cover, width, draws = _figures(found, p)
         offs = generator.normal(0, ERROR, size=items)
         guesses = offs + generator.normal(0, ERROR, size=items)
-        errors = np.hypot(guesses / 1.96, ERROR)
+        errors = np.abs(guesses) / 1.96 + ERROR
         tilted = [
             drawn(generator, p, off=off, error=error)
             for off, error in zip(offs, errors, strict=True)

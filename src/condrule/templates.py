@@ -22,6 +22,15 @@ class Message:
     role: str
     content: str
 
+    def __attrs_post_init__(self) -> None:
+        try:
+            self.content.encode()
+        except UnicodeEncodeError:
+            raise TemplateError(
+                f"the message {self.content[:80]!r} holds half a surrogate pair, which is no text; "
+                "decode bytes with errors='replace'"
+            ) from None
+
 
 class PromptTemplate(ABC):
     """Renders an item in a mode as chat messages. Subclass it for any wording of your own.

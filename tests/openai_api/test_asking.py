@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from condrule import Continuations, Draws, Observation, TopLogprobs
 from condrule.backends import checks
-from condrule.backends.openai.asking import MARKER, Malformed, fewer, observation, requests
+from condrule.backends.openai.asking import MARKER, Malformed, observation, requests, shortened
 from condrule.backends.openai.limits import Found, learned
 
 from . import world
@@ -177,9 +177,16 @@ def test_too_many_draws_make_no_sense() -> None:
 
 
 def test_a_server_may_take_no_notice_of_n() -> None:
-    """Then it is asked for as many at a time as it gives."""
+    """What came is kept, and the rest is asked for: other draws, with a seed of their own."""
     (request,) = made(DRAW)
-    assert (1, None) == (fewer(request, said("a")), fewer(request, said("a", "b")))
+    assert shortened(request, said("a", "b")) is None
+    parts = shortened(request, said("a"))
+    assert parts is not None
+    came, rest = parts
+    assert (1, 0, request.body["seed"]) == (came.body["n"], came.draw, came.body["seed"])
+    assert (1, 1, request.body["seed"] + 1) == (rest.body["n"], rest.draw, rest.body["seed"])
+    answers = [(came, said("a")), (rest, said("b"))]
+    assert ("a", "b") == observation(DRAW, answers, {}).texts
 
 
 def test_a_response_without_content_is_empty() -> None:

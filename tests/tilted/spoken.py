@@ -112,6 +112,8 @@ class Asked:
     scorer: TiltedScorer
     probes: tuple[Probe, ...]
     seen: Mapping[str, Observation]
+    queries: tuple[Query, ...]
+    """In the order in which they were asked."""
 
     def evidence(self, mode: str, event: Event = "begins") -> list[Evidence]:
         """Of one answer, for each prompt."""
@@ -130,9 +132,11 @@ def asked(model: Spoken, answers: Mapping[str, str], items: int = 20, **how: obj
     assert isinstance(scorer, TiltedScorer)
     probes = ARM.probes(several)
     seen: dict[str, Observation] = {}
+    every: list[Query] = []
     while queries := scorer.plan(probes, seen):
         seen |= {one.query: one for one in model.ask(queries)}
-    return Asked(scorer, probes, seen)
+        every += queries
+    return Asked(scorer, probes, seen, tuple(every))
 
 
 def intervals(evidence: Sequence[Evidence]) -> np.ndarray:

@@ -138,7 +138,7 @@ def test_without_lists_or_a_bias_responses_are_drawn() -> None:
     """And the reason says what was lacking."""
     found = asked(Limits(continuations=False, top_logprobs=0), draws=40)
     assert {"sampling": 28} == dict(found.methods)
-    assert all(one.startswith("no list bounds it; no bias") for one in found.reasons)
+    assert all(one.startswith("no list bounds it; no draws under a bias") for one in found.reasons)
 
 
 def test_methods_leave_out_what_is_not_wanted() -> None:

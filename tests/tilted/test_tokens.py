@@ -89,28 +89,18 @@ def test_under_equals_what_goes_on_is_taken_off(event: Event) -> None:
 
 
 def test_two_answers_share_their_draws() -> None:
-    """They need fewer than both alone, and the intervals are as good."""
+    """Where no token begins both."""
     both = {("L", "ima"): 1e-6, ("Per", "u"): 1e-8}
     found = asked(Spoken(both), ANSWERS, items=6)
-    together = [one for one in found.seen.values() if len(one.texts or ()) > 64]
     alone = asked(Spoken(both), {"A": "Peru", "B": "Pert"}, items=6)  # share "Per": drawn alone
-    separate = [one for one in alone.seen.values() if len(one.texts or ()) > 64]
-    assert together
-    assert separate
-    assert _biases(found) == {2}
-    assert _biases(alone) == {1}
+    assert 2 in _biases(found)
+    assert {1} == _biases(alone)
 
 
 def _biases(found: Asked) -> set[int]:
-    """How many different biases the last draws have."""
-    scorer, probes = found.scorer, found.probes
-    asked_again: list[Draws] = []
-    seen = dict(found.seen)
-    last = [id for id, one in found.seen.items() if len(one.texts or ()) > 64][-6:]
-    for id in last:
-        del seen[id]
-    asked_again += [q for q in scorer.plan(probes, seen) if isinstance(q, Draws) and q.n > 64]
-    return {len({bias for _, bias in query.bias} | {0.0}) - 1 for query in asked_again[:1]}
+    """How many different biases the large draws have."""
+    large = [q for q in found.queries if isinstance(q, Draws) and q.n > 64]
+    return {len({bias for _, bias in query.bias}) for query in large}
 
 
 TEXTS = frozenset({b"Lima", b" Lima"})

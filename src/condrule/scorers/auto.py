@@ -50,9 +50,9 @@ class AutoScorer(Scorer):
     event: Event = "begins"
     methods: tuple[Method, ...] = attrs.field(default=METHODS, converter=_methods)
     """The methods that may be used. ``tilted`` uses ``top_logprobs`` too."""
-    k: int = 20
+    k: int = attrs.field(default=20, metadata={"keywords": {"minimum": 1}})
     """How many top logprobs are asked for."""
-    draws: int = 256
+    draws: int = attrs.field(default=256, metadata={"keywords": {"minimum": 1}})
     """How many whole responses are drawn for a prompt, where they are."""
     encoding: str = attrs.field(default="", metadata=NAMED)
     """The name of the models' encoding, for lists and biases; empty: not known. That which a

@@ -116,12 +116,12 @@ class Calibration:
             yield CheckPoint(name, expected, one.lower.hits, one.lower.draws)
 
     def error(self, bias: float) -> float:
-        """The standard error of a bias of so many nats: of the offset that was measured, and the
-        offset itself, since it is not corrected for; in proportion where the bias is larger than
-        those that were calibrated."""
+        """The standard error of a bias of so many nats, in proportion where the bias is larger than
+        those that were calibrated. The offset is not corrected for, and moves all draws the same
+        way: so its 95 % interval is to lie within that of the error, with both of its ends."""
         if self.offset is None:
             return math.inf
-        one = math.hypot(self.offset.value / Z, self.offset.error)
+        one = abs(self.offset.value) / Z + self.offset.error
         return one * max(1.0, abs(bias) / self.bias)
 
 

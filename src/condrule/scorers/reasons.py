@@ -126,7 +126,7 @@ class Reasons:
     def _no_bias(self, *, plain: bool) -> str:
         """Why draws under a bias don't tell the probability."""
         if "tilted" not in self.methods:
-            return "no bias to draw under" if self.tokens else "no token ids known for a bias"
+            return "no draws under a bias" if self.tokens else "no token ids known for a bias"
         if not self.tilted:
             return "plain draws tell it for less" if plain else "no bias was tried"
         if self.check is None:

@@ -274,7 +274,7 @@ class TiltedScorer(Scorer):
         prompts = {probe.id: probe.prompt for probe in probes}
         every = (Checked(prompts[id], c.stage) for (id, _), c in chains.items() if c.ready)
         different = {one.check.id: one for one in every}
-        return sorted(different.values(), key=lambda one: -one.stage.bias)[:CHECKED]
+        return sorted(different.values(), key=lambda one: (-one.stage.bias, one.check.id))[:CHECKED]
 
     def _drawn(
         self, group: Group, calibration: Calibration, seen: Seen
@@ -316,12 +316,13 @@ class TiltedScorer(Scorer):
         """The least probable tokens that the lists of different prompts show."""
         prompts = {probe.prompt.messages: probe.prompt for probe in probes}
         found = [one for prompt in prompts.values() for one in self._least(prompt, seen)]
-        return sorted(found, key=lambda one: one.logprob)[:LISTED]
+        # In an order of their own, so that that of the probes does not matter.
+        return sorted(found, key=lambda one: (one.logprob, one.all[0].id))[:LISTED]
 
     def _least(self, prompt: Prompt, seen: Seen) -> Iterator[_Listed]:
         vocabulary = find_vocabulary(self.encoding)
         top = self._lists.listed(Probe("", prompt), seen)
-        for token in sorted(top, key=lambda one: one.logprob):
+        for token in sorted(top, key=lambda one: (one.logprob, one.text)):
             spelled = _spelled(token)
             id = vocabulary.token_id(spelled) if vocabulary and spelled else None
             if id is not None and is_number(token.logprob) and token.logprob < math.log(0.4):

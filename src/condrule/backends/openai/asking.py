@@ -20,7 +20,7 @@ from condrule.backends.base import (
 )
 from condrule.backends.openai.limits import Found
 
-__all__ = ["Malformed", "Request", "fewer", "observation", "requests"]
+__all__ = ["Malformed", "Request", "observation", "requests", "shortened"]
 
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
 MARKER = -9999.0  # what the API prints for a logprob that it does not have
@@ -210,12 +210,20 @@ def _bytes(token: Token) -> bytes:
     return b"" if "\ufffd" in token.text else token.text.encode()
 
 
-def fewer(request: Request, body: Any) -> int | None:
-    """How many responses came of those that were asked for, where they were fewer: a server may
-    take no notice of n."""
-    choices = body.get("choices") if "n" in request.body else None
-    count = len(choices) if isinstance(choices, list) else 0
-    return count if 0 < count < request.body.get("n", 0) else None
+def shortened(request: Request, body: Any) -> tuple[Request, Request] | None:
+    """Where fewer responses came than were asked for, as a server may take no notice of n: the
+    request for those that came, and the one for the others. None where they are as many."""
+    choices = body.get("choices")
+    came, n = len(choices) if isinstance(choices, list) else 0, request.body.get("n", 0)
+    if not 0 < came < n:
+        return None
+    more = {"n": n - came}
+    if "seed" in request.body:
+        more["seed"] = request.body["seed"] + came
+    return (
+        attrs.evolve(request, body={**request.body, "n": came}),
+        attrs.evolve(request, body={**request.body, **more}, draw=request.draw + came),
+    )
 
 
 def _choices(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

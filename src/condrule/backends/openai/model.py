@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import attrs
 
 from condrule.backends.base import Capabilities, Observation, Query
-from condrule.backends.openai.asking import Malformed, Request, fewer, observation, requests
+from condrule.backends.openai.asking import Malformed, Request, observation, requests, shortened
 from condrule.backends.openai.background import Tell, stream
 from condrule.backends.openai.connection import Connection, RefusedError, Reply
 from condrule.backends.openai.explaining import explained
@@ -87,8 +88,13 @@ class OpenAIModel:
                 return Observation(query.id, refused=made)
             answers: list[tuple[Request, Reply]] = []
             try:
-                for request in made:
+                waiting = deque(made)
+                while waiting:
+                    request = waiting.popleft()
                     reply = await connection.send("post", request.path, body=request.body)
+                    if parts := shortened(request, reply.body):
+                        request, rest = parts
+                        waiting.appendleft(rest)
                     answers.append((request, reply))
                     if request.path == "/completions" and not found.echo:
                         found = attrs.evolve(self.store.get(self.name), echo=True)
@@ -97,11 +103,11 @@ class OpenAIModel:
                 if self._learns(found, request, error):
                     continue
                 return self._refused(connection, query, error)
+            if len(answers) > len(made) + 1:  # not once, by some chance
+                few = max(request.body["n"] for request, _ in answers)
+                why = f"{few} responses at most came where more were asked for"
+                self.store.put(self.name, attrs.evolve(self.store.get(self.name), n=few, why=why))
             bodies = [(request, reply.body) for request, reply in answers]
-            if few := min(filter(None, (fewer(*one) for one in bodies)), default=0):
-                why = f"{few} responses came where more were asked for"
-                self.store.put(self.name, attrs.evolve(found, n=few, why=why))
-                continue
             return observation(query, bodies, self._raw(answers))
 
     def _learns(self, found: Found, request: Request, error: RefusedError) -> bool:

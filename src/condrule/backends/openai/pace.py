@@ -19,6 +19,7 @@ __all__ = ["Pace", "retry_after"]
 
 START, GROWTH = 64, 32
 RARE = 0.1  # of the answers of about the last window
+LONGEST_PAUSE = 60.0  # seconds for which all wait, where nobody asked for a longer wait
 
 
 @attrs.define
@@ -96,7 +97,8 @@ def _refill(headers: Mapping[str, str], what: str) -> float:
     reset = _seconds(headers.get(f"x-ratelimit-reset-{what}")) or 0.0
     if what == "tokens":
         return min(reset, 1.0)  # how many the next request needs is not known here
-    return reset / max(1.0, _amount(headers, "x-ratelimit-limit-requests") or 1.0)
+    refill = reset / max(1.0, _amount(headers, "x-ratelimit-limit-requests") or 1.0)
+    return min(refill, LONGEST_PAUSE)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -109,12 +111,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _amount(headers: Mapping[str, str], name: str) -> float | None:
-    """A header that is a number, 0 or more; negative ones are taken for 0."""
+    """A header that is a number, 0 or more. Some servers write -1 where there is no limit."""
     try:
         found = float(headers[name])
     except (KeyError, ValueError):
         return None
-    return max(0.0, found) if math.isfinite(found) else None
+    return found if 0 <= found < math.inf else None
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
