@@ -12,16 +12,36 @@ there s = 0.98: ``something else`` takes one of the places, and the last sentenc
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from condrule import Item, ItemSet
 
-__all__ = ["end", "items", "settings"]
+__all__ = ["WRONG", "end", "items", "printed", "settings"]
+
+WRONG = "**wrong**"
+"""Marks what is not as it should be."""
 
 PAIRS = (("France", "Paris"), ("Germany", "Berlin"), ("Spain", "Madrid"), ("Japan", "Tokyo"))
 """Answers of one token each at OpenAI too, that begin like no sentence of the chatter."""
 LEAK, OTHERS = 1e-5, 1000  # any other answer has a probability of 1e-8
 LEAST_END = 1e-4  # of a list's last probability
+
+
+def printed(lines: Iterable[str], write: Path | None) -> int:
+    """Print tables line by line, as they are found, and write them to a file; the exit status: 1
+    where something is not as it should be."""
+    begun, said = time.perf_counter(), []
+    for line in lines:
+        print(line, flush=True)
+        said.append(line)
+    print(f"{time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    if write:
+        write.write_text("\n".join(said) + "\n", encoding="utf-8")
+    return 1 if any(WRONG in line for line in said) else 0
 
 
 def items(n: int) -> ItemSet:

@@ -18,7 +18,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -49,11 +48,10 @@ SHOULD_BE = {
 }
 """By the untrained P(capital | TEST)."""
 LEAST = 0.93  # the share of studies whose verdict is that
-LEAST_OF_SEVERAL = 0.8  # with several fine-tunes, off the threshold: any of them may be refused
+LEAST_OF_SEVERAL = 0.85  # with several fine-tunes, off the threshold: any of them may be refused
 PEOPLE, LENGTH = 10, 5  # items, and lines of a list
 PART = 10  # studies that one process does at a time
 SEED_SD = 0.1  # nats between fine-tunes, where there are several
-WRONG = "**wrong**"
 KEY = "rehearsal"
 
 
@@ -178,7 +176,7 @@ def rows(workers: Executor, seeds: int, counts: Mapping[float, int]) -> Iterator
 
 
 def _line(words: Iterable[str], *, good: bool = True) -> str:
-    return "| " + " | ".join(words) + (" |" if good else f" {WRONG} |")
+    return "| " + " | ".join(words) + (" |" if good else f" {oracle.WRONG} |")
 
 
 def _head(words: Sequence[str]) -> Iterator[str]:
@@ -247,7 +245,7 @@ def tables(runs: int) -> Iterator[str]:
     with ProcessPoolExecutor() as workers:
         for seeds, share in ((1, 1.0), (3, 0.2)):
             counts = {p: runs if p == THRESHOLD else runs // 20 for p in SHOULD_BE}
-            few = {p: max(10, int(share * n)) for p, n in counts.items()}
+            few = {p: max(40, int(share * n)) for p, n in counts.items()}
             yield from rows(workers, seeds, few)
     yield from ("", "One study each on the rehearsal server:", "")
     yield from _head(SERVED)
@@ -260,15 +258,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    begun = time.perf_counter()
-    lines = []
-    for line in tables(options.runs):
-        print(line, flush=True)
-        lines.append(line)
-    print(f"{time.perf_counter() - begun:.0f} s", file=sys.stderr)
-    if options.write:
-        options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 1 if any(WRONG in line for line in lines) else 0
+    return oracle.printed(tables(options.runs), options.write)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import argparse
 import math
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from itertools import repeat
@@ -37,7 +36,6 @@ SERVED = (1e-6, 1e-4, 1e-2)  # those that are asked over a socket too
 EACH, EACH_SERVED = 250, 100  # items of a model: it is calibrated once for all of them
 LISTED = 0.02  # answers more probable than this would be on the list
 LENGTH = 5  # of the lists
-WRONG = "**wrong**"
 ARM = condrule.conditional_arm()
 SPEC = condrule.FinetuneSpec(epochs=1, learning_rate="auto")
 
@@ -194,7 +192,7 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
     yield f"| {' | '.join(HEADER)} |"
     yield f"| {' | '.join('---' for _ in HEADER)} |"
     for one in rows:
-        yield "| " + " | ".join(one.words) + (" |" if one.good else f" {WRONG} |")
+        yield "| " + " | ".join(one.words) + (" |" if one.good else f" {oracle.WRONG} |")
 
 
 def tables(items: int, served_items: int) -> Iterator[str]:
@@ -215,15 +213,7 @@ def main() -> int:
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     os.environ["OPENAI_API_KEY"] = "rehearsal"  # the rehearsal server's; no other is asked
-    begun = time.perf_counter()
-    lines = []
-    for line in tables(options.items, options.served):
-        print(line, flush=True)
-        lines.append(line)
-    print(f"{time.perf_counter() - begun:.0f} s", file=sys.stderr)
-    if options.write:
-        options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 1 if any(WRONG in line for line in lines) else 0
+    return oracle.printed(tables(options.items, options.served), options.write)
 
 
 if __name__ == "__main__":
