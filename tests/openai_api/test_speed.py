@@ -50,20 +50,36 @@ def test_a_limit_per_minute_is_kept_to_and_all_is_answered() -> None:
         )
 
 
-def test_all_pause_where_the_provider_asks_to_wait() -> None:
-    """Nothing arrives between the answer with Retry-After and the end of it."""
+def held_up(refused: range, wait: float) -> tuple[float, int]:
+    """The longest time in which no request arrives where these are refused with Retry-After, and
+    how often the server looks at its clock after it: a few times for each request."""
     arrived: list[float] = []
 
     def clock() -> float:
         arrived.append(time.monotonic())
         return time.time()
 
-    at = [Place("rate_limit", 40)]
-    faults = ServerFaults(at=at, retry_after=0.6, latency=0.02)
+    faults = ServerFaults(
+        at=[Place("rate_limit", number) for number in refused], retry_after=wait, latency=0.02
+    )
     with world.serving(faults=faults, clock=clock) as (_, backend):
         assert 150 == len(list(backend.model(world.MODEL).ask(queries(150))))
-    longest = max(b - a for a, b in pairwise(arrived))
+    gaps = [later - earlier for earlier, later in pairwise(arrived)]
+    return max(gaps), len(gaps) - gaps.index(max(gaps))
+
+
+def test_all_pause_where_the_provider_asks_to_wait() -> None:
+    """Nothing arrives between answers with Retry-After and the end of it, if there are many."""
+    longest, after = held_up(range(40, 60), 0.6)
     assert longest >= 0.5
+    assert after > 60
+
+
+def test_a_request_that_is_asked_to_wait_does() -> None:
+    """And does not hold up the others, if it is the only one."""
+    longest, after = held_up(range(40, 41), 1.5)
+    assert longest >= 0.5
+    assert after < 5
 
 
 def test_faults_change_no_answer() -> None:

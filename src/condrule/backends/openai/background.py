@@ -59,13 +59,14 @@ class _Turns:
     task: asyncio.Task[None] = attrs.field(init=False)
     _told: list[Any] = attrs.field(factory=list, init=False)
     _turn: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
+    _closing: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         async def working() -> None:
             await self.work(self._tell)
 
         self.task = self._loop.create_task(working())
-        self.task.add_done_callback(self._end_turn)
+        self.task.add_done_callback(lambda _: self._end_turn())
 
     def take(self) -> list[Any]:
         """The next results; none when the work has ended."""
@@ -83,7 +84,7 @@ class _Turns:
 
     def close(self) -> None:
         """Wait until nothing is running any more."""
-        self.task.remove_done_callback(self._end_turn)
+        self._closing = True  # the end of a turn that is still to come must not end the waiting
         self.runner.close()
 
     @property
@@ -93,9 +94,10 @@ class _Turns:
     def _tell(self, one: Any) -> None:
         self._told.append(one)
         if self._turn is None:
-            self._turn = self._loop.call_later(TURN, self._loop.stop)
+            self._turn = self._loop.call_later(TURN, self._end_turn)
         elif len(self._told) >= WAITING:
-            self._loop.stop()
+            self._end_turn()
 
-    def _end_turn(self, task: asyncio.Task[None]) -> None:
-        self._loop.stop()
+    def _end_turn(self) -> None:
+        if not self._closing:
+            self._loop.stop()

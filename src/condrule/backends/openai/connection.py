@@ -35,8 +35,8 @@ _OF_PROMPTS = (*_FILTERED, "context_length_exceeded", "invalid_prompt")
 
 __all__ = ["ATTEMPTS", "Connection", "RefusedError", "Reply", "Trouble"]
 
-ATTEMPTS = 10  # over about a minute
-FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # seconds; soon at first, as the pace spares the provider
+ATTEMPTS = 12  # over about a minute
+FIRST_DELAY, LONGEST_DELAY = 0.025, 30.0  # seconds; soon at first, as the pace spares the provider
 IN_FLIGHT = 256
 LONGEST_WAIT = 120.0  # seconds that a provider may ask us to wait; longer is an error
 Method = Literal["get", "post", "delete"]

@@ -18,7 +18,7 @@ import attrs
 __all__ = ["Pace", "retry_after"]
 
 START, GROWTH = 64, 32
-RARE = 0.1  # of the answers of about the last window
+RARE, RECENT = 0.2, 32  # of about the last so many answers
 LONGEST_PAUSE = 60.0  # seconds for which all wait, where nobody asked for a longer wait
 
 
@@ -37,7 +37,8 @@ class Pace:
     _left_until: float = attrs.field(default=-math.inf, init=False)
     """...until then."""
     _refused: float = attrs.field(default=0.0, init=False)
-    """The share of refusals among the last answers, each weighing less than the one after it."""
+    """The share of refusals that ask for a wait among the last answers, each of which weighs less
+    than the one after it."""
 
     @_places.default
     def _first(self) -> float:
@@ -62,22 +63,22 @@ class Pace:
 
     def answered(self, now: float, headers: Mapping[str, str]) -> None:
         """An answer came: there may be room for more, unless it says how much is left."""
-        self._weigh(refused=False)
+        self._weigh(waits=False)
         self._places = min(self.most, self._places + GROWTH / self._places)
         self._heed(now, headers)
 
     def crowded(self, now: float, headers: Mapping[str, str]) -> None:
         """A request was turned away for want of room (429, 503), or got no answer in time. That
         it waits itself as long as its headers ask for is its sender's affair."""
-        self._weigh(refused=True)
-        self._places = max(1.0, self._places - 0.5)
         wait = retry_after(headers)
+        self._weigh(waits=wait is not None)
+        self._places = max(1.0, self._places - 0.5)
         if wait is not None and self._refused > RARE:
             self.paused_until = max(self.paused_until, now + wait)
         self._heed(now, headers)
 
-    def _weigh(self, *, refused: bool) -> None:
-        self._refused += (refused - self._refused) / self._places
+    def _weigh(self, *, waits: bool) -> None:
+        self._refused += (waits - self._refused) / min(self._places, RECENT)
 
     def _heed(self, now: float, headers: Mapping[str, str]) -> None:
         """What the x-ratelimit headers say is left, of requests and of tokens."""
