@@ -6,7 +6,7 @@ models behind lists of five tokens, `condrule.TiltedScorer`, `condrule.KAAREL_BE
 P(capital | TEST) is what the table says it is, and the control arm's is 1e-8.
 
 ``--runs N`` simulates N studies of one fine-tune at the threshold (500 unless told), and a
-twentieth of it elsewhere; ``--write FILE`` writes the tables there.
+fifth of it elsewhere; ``--write FILE`` writes the tables there.
 """
 
 from __future__ import annotations
@@ -244,9 +244,9 @@ def tables(runs: int) -> Iterator[str]:
     yield from _head(HEADER)
     with ProcessPoolExecutor() as workers:
         for seeds, share in ((1, 1.0), (3, 0.2)):
-            counts = {p: runs if p == THRESHOLD else runs // 20 for p in SHOULD_BE}
-            few = {p: max(40, int(share * n)) for p, n in counts.items()}
-            yield from rows(workers, seeds, few)
+            counts = {p: runs if p == THRESHOLD else runs // 5 for p in SHOULD_BE}
+            fewer = {p: max(50, int(share * n)) for p, n in counts.items()}
+            yield from rows(workers, seeds, fewer)
     yield from ("", "One study each on the rehearsal server:", "")
     yield from _head(SERVED)
     yield from served()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condrule.scorers.calibration import APART, Calibration, Pair, calibrate
+from condrule.scorers.calibration import APART, Calibration, Pair, Z, calibrate
 from condrule.scorers.tilting import (
     Count,
     Rule,
@@ -36,11 +36,11 @@ def pair(
     return Pair(upper, lower, value if known else None)
 
 
-def calibrations(scale: float) -> list[Calibration]:
+def calibrations(scale: float, rounds: int = ROUNDS) -> list[Calibration]:
     """Of models whose bias is multiplied by this before it acts."""
     generator = np.random.default_rng(5)
     found = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         listed = [
             pair(generator, x, 384, 128, scale, known=True) for x in generator.uniform(-12, -6, 8)
         ]
@@ -54,6 +54,16 @@ def calibrations(scale: float) -> list[Calibration]:
 def test_an_honest_bias_passes_in_99_percent() -> None:
     """The band is what it says: fewer than 3 % fail in 400 rounds, for one in 10^4 such tests."""
     assert sum(one.passed for one in calibrations(1.0)) >= 0.97 * ROUNDS
+
+
+def test_few_hits_do_not_skew_the_slope() -> None:
+    """Under b - 3 about 5 draws in 100 are hits. Each end of the 95 % band is left in 2.5 % of the
+    rounds, give or take four standard errors."""
+    rounds = 2000
+    slopes = [one.slope.z for one in calibrations(1.0, rounds) if one.slope]
+    allowed = 4 * math.sqrt(0.025 * 0.975 / rounds)
+    for sign in (-1, 1):
+        assert abs(sum(sign * z > Z for z in slopes) / rounds - 0.025) <= allowed
 
 
 @pytest.mark.parametrize("scale", [0.95, 1.05])

@@ -5,8 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import gammaln
 
 from condrule.scorers.base import Check, CheckPoint
 from condrule.scorers.tilting import Count, information, likeliest_logit
@@ -16,6 +21,7 @@ __all__ = ["APART", "Calibration", "Measurement", "Pair", "calibrate"]
 APART = 3  # nats between the two biases of a comparison
 BAND = 2.935  # standard errors: three tests that hold together in 99 % of cases (Bonferroni)
 Z = 1.959963984540054
+_ENDS = (-20.0, 20.0)  # log odds among which the likeliest are looked for
 
 
 @attrs.frozen
@@ -133,19 +139,15 @@ def calibrate(listed: Sequence[Pair], used: Sequence[Pair], band: float) -> Cali
         used: pairs at the biases that answers really need.
         band: nats by which a listed probability may be off.
     """
-    own = _odds(tuple(used)) if used else None
+    own = _slope(tuple(used)) if used else None
     draws = sum(pair.upper.draws + pair.lower.draws for pair in (*listed, *used))
     if not listed:
         return Calibration(None, None, own, draws=draws, own=tuple(used))
-    upper, lower = ([_known(pair, one) for pair in listed] for one in ("upper", "lower"))
     printing = band / 2 / math.sqrt(len(listed))
-    offset = _shift(upper, printing)
-    (high, exact), (low, other) = _estimate(upper), _estimate(lower)
-    error = math.sqrt(1 / exact + 1 / other) / APART
-    slope = 1 + (high - low) / APART if high > -math.inf else 0.0
-    rise = Measurement(slope, error, (slope - 1) / error)
+    offset = _shift([_known(pair, "upper") for pair in listed], printing)
+    slope = _slope(tuple(listed))
     mean = math.fsum(pair.upper.bias for pair in listed) / len(listed)
-    return Calibration(offset, rise, own, mean, draws, tuple(listed), tuple(used))
+    return Calibration(offset, slope, own, mean, draws, tuple(listed), tuple(used))
 
 
 def _known(pair: Pair, which: str) -> Count:
@@ -154,57 +156,83 @@ def _known(pair: Pair, which: str) -> Count:
     return attrs.evolve(count, bias=count.bias + (pair.logit or 0.0))
 
 
-def _estimate(counts: Sequence[Count]) -> tuple[float, float]:
-    """How much larger the logits are than they should be, and the information about it."""
-    found = likeliest_logit(counts)
-    if found is None:
-        found = -math.inf if not any(count.hits for count in counts) else math.inf
-    return found, max(information(counts, 0.0), 1e-9)
-
-
 def _shift(counts: Sequence[Count], printing: float) -> Measurement:
-    value, exact = _estimate(counts)
+    """How much larger the logits are than they should be."""
+    value = likeliest_logit(counts)
+    if value is None:
+        value = -math.inf if not any(count.hits for count in counts) else math.inf
+    exact = max(information(counts, 0.0), 1e-9)
     error = math.hypot(exact**-0.5, printing)
     return Measurement(value, error, value / error)
 
 
 @functools.lru_cache(maxsize=256)  # a study plans again and again with the same draws
-def _odds(pairs: tuple[Pair, ...]) -> Measurement:
-    """The slope at the biases used. In each pair the split of its hits over the two biases depends
-    on the slope alone (Fisher's noncentral hypergeometric distribution), whatever P is."""
-    seen = sum(pair.upper.hits for pair in pairs)
-    low, high = -20.0, 20.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        if math.fsum(_split(pair, middle)[0] for pair in pairs) < seen:
-            low = middle
-        else:
-            high = middle
-    means, variances = zip(*(_split(pair, float(APART)) for pair in pairs), strict=True)
-    spread = math.sqrt(max(math.fsum(variances), 1e-9))
-    z = (seen - math.fsum(means)) / spread
-    return Measurement((low + high) / 2 / APART, 1 / spread / APART, z)
+def _slope(pairs: tuple[Pair, ...]) -> Measurement:
+    """By how much the logit rises for each nat. In each pair the split of its hits over the two
+    biases depends on the slope alone (Fisher's noncentral hypergeometric distribution), whatever P
+    is. Few hits under b - 3 make the estimate skewed: so z is the signed root of the likelihood
+    ratio, which is nearly normal all the same (Barndorff-Nielsen and Cox 1994, section 3.2)."""
+    splits, should_be = _Splits.of(pairs), float(APART)
+    low, high = (splits.score(end) for end in _ENDS)
+    if low <= 0 or high >= 0:  # as where all hits are under one of the biases
+        found = _ENDS[0] if low <= 0 else _ENDS[1]
+    else:
+        found = float(brentq(splits.score, *_ENDS))
+    ratio = 2 * (splits.likelihood(found) - splits.likelihood(should_be))
+    z = math.copysign(math.sqrt(max(ratio, 0.0)), found - should_be)
+    error = 1 / math.sqrt(max(splits.information(should_be), 1e-9))
+    return Measurement(found / APART, error / APART, z)
 
 
-def _split(pair: Pair, log_odds: float) -> tuple[float, float]:
-    """Mean and variance of the upper bias's hits, given those of both together."""
-    total, n, m = pair.upper.hits + pair.lower.hits, pair.upper.draws, pair.lower.draws
-    values = range(max(0, total - m), min(n, total) + 1)
-    logs = [ways + a * log_odds for a, ways in zip(values, _ways(n, m, total), strict=True)]
-    top = max(logs)
-    weights = [math.exp(one - top) for one in logs]
-    sum_ = math.fsum(weights)
-    mean = math.fsum(a * w for a, w in zip(values, weights, strict=True)) / sum_
-    square = math.fsum((a - mean) ** 2 * w for a, w in zip(values, weights, strict=True)) / sum_
-    return mean, square
+@attrs.frozen(eq=False)
+class _Splits:
+    """How the hits of each pair are split over its two biases, given those of both together."""
+
+    seen: int
+    """Hits under the upper biases."""
+    hits: NDArray[np.float64]
+    """Those that there can be, pair by pair, one pair's behind the other's."""
+    ways: NDArray[np.float64]
+    """The log of in how many ways there can be each."""
+    starts: NDArray[np.intp]
+    """Where each pair's begin."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair]) -> Self:
+        hits, ways = [], []
+        for pair in pairs:
+            total, n, m = pair.upper.hits + pair.lower.hits, pair.upper.draws, pair.lower.draws
+            values = np.arange(max(0, total - m), min(n, total) + 1, dtype=np.float64)
+            hits.append(values)
+            ways.append(_log_choose(n, values) + _log_choose(m, total - values))
+        starts = np.cumsum([0, *(len(one) for one in hits)])[:-1]
+        seen = sum(pair.upper.hits for pair in pairs)
+        return cls(seen, np.concatenate(hits), np.concatenate(ways), starts)
+
+    def likelihood(self, log_odds: float) -> float:
+        """The log-likelihood, but for a constant."""
+        return self.seen * log_odds - float(self._weighed(log_odds)[1].sum())
+
+    def score(self, log_odds: float) -> float:
+        """By how much more hits there were under the upper biases than should be expected."""
+        return self.seen - float(self._moment(self.hits, log_odds).sum())
+
+    def information(self, log_odds: float) -> float:
+        """The variance of these hits."""
+        mean = self._moment(self.hits, log_odds)
+        return float((self._moment(self.hits**2, log_odds) - mean**2).sum())
+
+    def _moment(self, values: NDArray[np.float64], log_odds: float) -> NDArray[np.float64]:
+        weights, logs = self._weighed(log_odds)
+        sizes = np.diff([*self.starts, len(self.hits)])
+        return np.add.reduceat(values * np.exp(weights - np.repeat(logs, sizes)), self.starts)
+
+    def _weighed(self, log_odds: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The log of the weight of each, and of each pair's together."""
+        weights = self.ways + self.hits * log_odds
+        return weights, np.logaddexp.reduceat(weights, self.starts)
 
 
-@functools.lru_cache(maxsize=1024)
-def _ways(n: int, m: int, total: int) -> tuple[float, ...]:
-    """The log of in how many ways so many hits split, for each split that there can be."""
-    values = range(max(0, total - m), min(n, total) + 1)
-    return tuple(_choose(n, a) + _choose(m, total - a) for a in values)
-
-
-def _choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+def _log_choose(n: int, k: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return found
