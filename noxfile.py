@@ -101,9 +101,10 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, on everything."""
+    """ruff, on everything: its rules, and its format."""
     install(session, "ruff")
-    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
 
 
 @nox.session

@@ -65,9 +65,7 @@ def asked(model: LanguageModel, probes: Sequence[Probe], hidden: frozenset[str])
     assert calibration is not None  # all that was planned was asked
     found = scorer.infer(probes, seen)
     evidence = (
-        found[probe.id].answers["TEST", "begins"]
-        for probe in probes
-        if probe.prompt.mode == "TEST"
+        found[probe.id].answers["TEST", "begins"] for probe in probes if probe.prompt.mode == "TEST"
     )
     sampled = tuple(one for one in evidence if isinstance(one, Sampled))
     return Found(sampled, calibration.passed, calibration.draws)

@@ -287,7 +287,7 @@ def test_bash_takes_the_script(tmp_path: Path) -> None:
     commands = (
         'eval "$(condrule completion bash)"; '
         "COMP_WORDS=(condrule adj); COMP_CWORD=1; "
-        '"$(complete -p condrule | sed \'s/.* -F \\([^ ]*\\).*/\\1/\')" condrule adj condrule; '
+        "\"$(complete -p condrule | sed 's/.* -F \\([^ ]*\\).*/\\1/')\" condrule adj condrule; "
         'echo "${COMPREPLY[@]}"'
     )
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"

@@ -52,8 +52,19 @@ def test_the_encodings_of_models(model: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        "gpt-6-luna", "gpt-4.5-preview", "gpt-4x", "gpt-4.10", "gpt-oss-20b", "my-gpt-4o",
-        "o10", "o2", "davinci-002", "ft:davinci-002:org::AbC", "ft:", "", "small-0",
+        "gpt-6-luna",
+        "gpt-4.5-preview",
+        "gpt-4x",
+        "gpt-4.10",
+        "gpt-oss-20b",
+        "my-gpt-4o",
+        "o10",
+        "o2",
+        "davinci-002",
+        "ft:davinci-002:org::AbC",
+        "ft:",
+        "",
+        "small-0",
     ],
 )
 def test_the_encoding_of_another_model_is_not_guessed(model: str) -> None:

@@ -72,9 +72,7 @@ def test_the_frame_of_a_result_gives_its_numbers(studied: condrule.Result, part:
     assert studied.to_dict()[part] == again.to_dict()[part]
 
 
-def test_a_run_can_be_read_from_its_evidence_file(
-    studied: condrule.Result, tmp_path: Path
-) -> None:
+def test_a_run_can_be_read_from_its_evidence_file(studied: condrule.Result, tmp_path: Path) -> None:
     """``evidence.csv`` holds the frame without other items' answers."""
     studied.to_pandas().to_csv(tmp_path / "evidence.csv", index=False)
     again = analyse_frame(pd.read_csv(tmp_path / "evidence.csv"), criterion=condrule.KAAREL_BET)

@@ -417,6 +417,7 @@ TRUTHFUL: tuple[Callable[[tuple[Token, ...]], tuple[Token, ...]], ...] = (
     lambda listed: (),
 )
 
+
 @settings(deadline=None)
 @given(
     st.sets(st.integers(0, len(TRUTHFUL) - 1), max_size=3),

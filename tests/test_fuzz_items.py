@@ -127,7 +127,7 @@ def tables(draw: st.DrawFn) -> bytes:
     end = draw(st.sampled_from(["\n", "\r\n", "\r", "\n\n"]))
     text = io.StringIO("".join(delimiter.join(row) + end for row in rows))
     if draw(st.booleans()):
-        quote = draw(st.sampled_from("\"\"\"'"))
+        quote = draw(st.sampled_from('"""\''))
         how = {"doublequote": draw(st.booleans()), "escapechar": "\\", "quoting": csv.QUOTE_ALL}
         text = io.StringIO()
         writer = csv.writer(text, delimiter=delimiter, quotechar=quote, lineterminator=end, **how)

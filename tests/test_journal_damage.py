@@ -265,8 +265,14 @@ def test_a_contradiction_is_told_whatever_follows_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("order", "queries"),
-    [("12345", "q1 q2 q3"), ("1245", "q2 q3"), ("123345", "q1 q2 q3"), ("2345", "q1 q2 q3"),
-     ("54321", "q3 q2 q1"), ("", "")],
+    [
+        ("12345", "q1 q2 q3"),
+        ("1245", "q2 q3"),
+        ("123345", "q1 q2 q3"),
+        ("2345", "q1 q2 q3"),
+        ("54321", "q3 q2 q1"),
+        ("", ""),
+    ],
 )
 def test_the_whole_lines_of_a_damaged_journal_are_salvaged(
     tmp_path: Path, order: str, queries: str

@@ -320,7 +320,5 @@ def test_a_listed_token_is_not_counted_among_the_unlisted() -> None:
 def test_a_list_of_another_encoding_is_read_as_if_none_were_known() -> None:
     """A token that the vocabulary lacks says that it is not the model's."""
     listed = [token("Antananarivo", 1e-3), token("London", 1e-4)]
-    found = [
-        bounds(listed, ("Antananarivo",), "begins", 0.0, encoding) for encoding in ("", REAL)
-    ]
+    found = [bounds(listed, ("Antananarivo",), "begins", 0.0, encoding) for encoding in ("", REAL)]
     assert found[0] == found[1]

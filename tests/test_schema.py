@@ -56,8 +56,7 @@ def test_every_default_is_allowed() -> None:
     assert [] == [
         part
         for part in parts(SCHEMA)
-        if "default" in part
-        and not Draft202012Validator(part | whole).is_valid(part["default"])
+        if "default" in part and not Draft202012Validator(part | whole).is_valid(part["default"])
     ]
 
 

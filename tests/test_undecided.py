@@ -133,8 +133,9 @@ def test_a_ratio_is_decided_by_the_absence_of_the_answer_too() -> None:
 
 def test_an_answer_of_which_nothing_is_known_is_counted_as_such() -> None:
     """A refused query is no bound."""
-    assert "2 of 4 probabilities of TEST's answer are not known at all." in (
-        judged([{"low": 0.0, "high": 1.0}] * 2 + [{"probability": 1e-5}] * 2)[1]
+    assert (
+        "2 of 4 probabilities of TEST's answer are not known at all."
+        in (judged([{"low": 0.0, "high": 1.0}] * 2 + [{"probability": 1e-5}] * 2)[1])
     )
 
 

@@ -33,9 +33,7 @@ def build_result(plan: StudyPlan, history: History, key: Callable[[PlannedJob], 
     by_base: dict[str, Seen] = {base: history.seen.get(base, {}) for base in plan.bases.values()}
     for seed, base in plan.bases.items():
         responses += _responses(plan, plan.base_probes(), by_base[base], "base", seed)
-        if base not in checks and (
-            found := plan.scorer.checks(plan.base_probes(), by_base[base])
-        ):
+        if base not in checks and (found := plan.scorer.checks(plan.base_probes(), by_base[base])):
             checks[base] = ModelCheck(base, "base", (), seed, found)
     jobs: list[Job] = []
     for job in plan.jobs:
@@ -51,9 +49,7 @@ def build_result(plan: StudyPlan, history: History, key: Callable[[PlannedJob], 
     return Result(noted, tuple(responses), tuple(jobs), lacking, checks=tuple(checks.values()))
 
 
-def _adopted(
-    plan: StudyPlan, history: History, key: Callable[[PlannedJob], str]
-) -> Iterator[str]:
+def _adopted(plan: StudyPlan, history: History, key: Callable[[PlannedJob], str]) -> Iterator[str]:
     for job in plan.jobs:
         if key(job) in history.adopted:
             yield (
@@ -81,8 +77,7 @@ def _responses(
             if found[0].contrasts
             else None,
             choices={
-                mode: tuple(_choice(one, mode, plan.event) for one in found)
-                for mode in plan.modes
+                mode: tuple(_choice(one, mode, plan.event) for one in found) for mode in plan.modes
             },
             greedy=tuple(_greedy(probe, seen) for probe in asked),
             samples=tuple(_samples(probe, seen, plan.samples) for probe in asked),

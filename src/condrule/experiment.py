@@ -257,8 +257,15 @@ class ConditionalRuleExperiment:
                 run.record_environment({**environment(), **backend.environment(), **dropped})
                 with _ledger(plan, run, charges, journal.history, money) as ledger:
                     yield Driver(
-                        plan, backend.at(run.models), run, journal, resumed, watch, resubmit,
-                        ledger, charges,
+                        plan,
+                        backend.at(run.models),
+                        run,
+                        journal,
+                        resumed,
+                        watch,
+                        resubmit,
+                        ledger,
+                        charges,
                     )
 
 

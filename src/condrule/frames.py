@@ -146,9 +146,7 @@ class _Table:
         choices = {answer: self._choices(plan, where, answer) for answer in plan.modes}
         return Responses(group, model, seed, mode, answers, contrasts, choices)
 
-    def _choices(
-        self, plan: StudyPlan, where: tuple[Any, ...], answer: str
-    ) -> tuple[Choice, ...]:
+    def _choices(self, plan: StudyPlan, where: tuple[Any, ...], answer: str) -> tuple[Choice, ...]:
         keys = [(*where, item.name, item.answers[answer], plan.event) for item in self.items]
         return tuple(_choice(self.cells.get(key, ())) for key in keys)
 

@@ -86,4 +86,3 @@ def read_responses(directory: Path) -> Iterator[dict[str, Any]]:
 
 def _files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("*.jsonl.gz") if path.name[:4].isdecimal())
-

@@ -233,14 +233,16 @@ def test_without_a_template_texts_are_not_scored() -> None:
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            "choices index message content logprobs top_logprobs token logprob bytes "
-            "token_logprobs text_offset finish_reason refusal".split()
-        ),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                "choices index message content logprobs top_logprobs token logprob bytes "
+                "token_logprobs text_offset finish_reason refusal".split()
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )

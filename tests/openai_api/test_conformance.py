@@ -40,7 +40,6 @@ class TestOpenAI(BackendSuite):
     def training_set(self) -> TrainingSet:
         return world.TRAINING
 
-
     @pytest.fixture
     def served(self, running: RunningServer) -> Callable[[], int]:
         asked = ("POST /chat/completions", "POST /completions")

@@ -319,9 +319,7 @@ def test_half_a_letter_stops_nothing() -> None:
         assert ("x\ufffd",) == asked(url, condrule.Draws(world.PROMPTS[0])).texts
 
 
-def test_a_run_is_not_mixed_of_two_servers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_not_mixed_of_two_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The address is kept with the run."""
     with world.server().running() as one, world.server().running() as other:
         monkeypatch.setenv("OPENAI_BASE_URL", one.base_url)
@@ -379,7 +377,8 @@ def test_a_key_in_a_wrong_place_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    "url", ["https://host/v1/sk-abcdefgh", "https://host/v1#sk-abcdefgh", "http://h/chat/completions"]
+    "url",
+    ["https://host/v1/sk-abcdefgh", "https://host/v1#sk-abcdefgh", "http://h/chat/completions"],
 )
 def test_an_address_is_one_of_an_api(url: str) -> None:
     """No key, no fragment, no path of a request."""

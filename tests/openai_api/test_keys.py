@@ -280,9 +280,7 @@ def test_what_is_parsed_is_as_clean_as_what_is_cleaned(
     text = text.replace("/", "\\/") if slashes else text
     secret = Secret(key, "X_KEY")
     assert secret.clean(json.loads(text)) == secret.parsed(text)
-    assert [HIDDEN, {HIDDEN: f"a{HIDDEN}b"}] == secret.parsed(
-        json.dumps([key, {key: f"a{key}b"}])
-    )
+    assert [HIDDEN, {HIDDEN: f"a{HIDDEN}b"}] == secret.parsed(json.dumps([key, {key: f"a{key}b"}]))
 
 
 def test_a_key_that_is_spelled_by_numbers_is_found() -> None:

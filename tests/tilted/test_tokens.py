@@ -153,9 +153,7 @@ def test_draws_that_do_not_count_leave_the_others(
     """Of the likelier way all hits count, of the other a part; misses always do."""
     misses = data.draw(st.integers(1, 60))
     rest1, rest2 = max(0.0, 1 - c1), max(0.0, 1 - c2)
-    tree = _tree(
-        L={"ima": c1, "x": max(rest1, 1e-9)}, Li={"ma": c2, "x": max(rest2, 1e-9)}
-    )
+    tree = _tree(L={"ima": c1, "x": max(rest1, 1e-9)}, Li={"ma": c2, "x": max(rest2, 1e-9)})
     stage = Stage(
         Aim({}, {b"L": 1, b"Li": 2}), (Drawn("q", 5, {"L": first, "Li": second, "no": misses}),)
     )

@@ -108,9 +108,7 @@ _TOGETHER: Mapping[type, Schema] = {
     Clause: {
         "if": {"properties": {"quantity": {"const": "ratio"}}},
         "then": {"required": ["against"], "properties": {"against": {"type": "string"}}},
-        "else": {
-            "properties": {"against": {"type": "null"}, "threshold": {"exclusiveMaximum": 1}}
-        },
+        "else": {"properties": {"against": {"type": "null"}, "threshold": {"exclusiveMaximum": 1}}},
     },
     Gate: {
         "if": {"required": ["template"], "properties": {"template": {"not": {"type": "null"}}}},

@@ -245,9 +245,7 @@ class AutoScorer(Scorer):
             ways += [choosing.plain(support, self.draws, prompt=prompt, response=response)]
         return choosing.choose(ways, self.target).method
 
-    def _for_draws(
-        self, left: Sequence[Probe], tilted: Sequence[Probe], seen: Seen
-    ) -> list[Probe]:
+    def _for_draws(self, left: Sequence[Probe], tilted: Sequence[Probe], seen: Seen) -> list[Probe]:
         """The prompts with an answer that is still open, and that plain draws may tell more of."""
         if "sampling" not in self.methods:
             return []

@@ -72,9 +72,7 @@ class Group:
         odds = math.fsum(_odds(self.chains[m].stage) for m in self.ready if m != mode)
         ends = range(len(chain.stages))
         found = [
-            outcome(
-                chain.stages[n], tree, texts, odds, sought=n != ends[-1] or chain.sought
-            )
+            outcome(chain.stages[n], tree, texts, odds, sought=n != ends[-1] or chain.sought)
             for n in ends
         ]
         rest = [one for n, one in enumerate(found) if n != chain.main]
@@ -88,9 +86,7 @@ class Group:
         ]
         return draw(self.probe.prompt, pairs, max(n for _, n in wanted.values()), seed)
 
-    def with_drawn(
-        self, biases: Mapping[str, int], query: Draws, texts: Sequence[str]
-    ) -> Group:
+    def with_drawn(self, biases: Mapping[str, int], query: Draws, texts: Sequence[str]) -> Group:
         """With draws for the answers of these modes."""
         said = Counter(texts)
         more = {

@@ -188,9 +188,7 @@ def _picked(query: str, text: str, n: int, share: float) -> int:
     return sum(generator.random() < share for _ in range(n))
 
 
-def _left_out(
-    counts: Sequence[Count], hits: int, kept: float, odds: float
-) -> tuple[float, float]:
+def _left_out(counts: Sequence[Count], hits: int, kept: float, odds: float) -> tuple[float, float]:
     """What is added for draws that don't count, and its standard error: their probability is none
     of the others'. It matters where they are not rare."""
     x = likeliest_logit(counts)

@@ -173,9 +173,7 @@ class Steering:
         seed, length, top = _READINGS + number, self._length(tree, path), len(tree.lists[()])
         return Draws(self.prompt, READ, length, 1.0, seed, bias=known, top=top)
 
-    def _biases(
-        self, tree: Tree, path: Path, first: float, elsewhere: float
-    ) -> dict[bytes, float]:
+    def _biases(self, tree: Tree, path: Path, first: float, elsewhere: float) -> dict[bytes, float]:
         """What makes each token of a path likely in its place, though all of them act in all
         places. Where they drive each other up no bias does it, and the tries end."""
         biases = dict.fromkeys(path, 0.0)

@@ -120,9 +120,7 @@ class TopLogprobsScorer(Scorer):
             ),
         )
 
-    def _bounds(
-        self, listed: tuple[Token, ...], spelled: tuple[str, ...], event: Event
-    ) -> Bounded:
+    def _bounds(self, listed: tuple[Token, ...], spelled: tuple[str, ...], event: Event) -> Bounded:
         return bounds(listed, spelled, event, self.band, self.encoding)
 
 

@@ -190,4 +190,3 @@ class InMemoryBackend(Settings, FinetuneBackend):
                 "need a fine-tune that has succeeded"
             )
         return InMemoryModel(name, Learner(self, record.learned), self._provider)
-

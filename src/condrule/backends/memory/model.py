@@ -157,9 +157,7 @@ class InMemoryModel:
         limits, temperature = self._limits, query.temperature * self._limits.temperature_scale
         before = without_tail(self._responses(query.prompt, bias), limits.tail)
         responses = likeliest(tilted(before, bias, temperature), limits.top_p)
-        return self._generator(query).choices(
-            list(responses), list(responses.values()), k=query.n
-        )
+        return self._generator(query).choices(list(responses), list(responses.values()), k=query.n)
 
     def _responses(self, prompt: Prompt, bias: Mapping[bytes, float]) -> dict[Tokens, float]:
         """The probability of each response as tokens; the empty one stands for all that have no

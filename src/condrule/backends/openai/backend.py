@@ -92,9 +92,7 @@ class OpenAIBackend(FinetuneBackend):
 
     model_name: str = attrs.field(alias="model")
     """The model that is fine-tuned, with its date, such as ``gpt-4o-mini-2024-07-18``."""
-    base_url: str | None = attrs.field(
-        default=None, validator=url, metadata=URL
-    )
+    base_url: str | None = attrs.field(default=None, validator=url, metadata=URL)
     """Where the API is; None: OPENAI_BASE_URL or OpenAI."""
     key_variable: str = attrs.field(
         default="OPENAI_API_KEY", validator=variable, metadata=NAME_OF_VARIABLE
@@ -104,9 +102,7 @@ class OpenAIBackend(FinetuneBackend):
     """How a server renders a message, with ``{role}`` and ``{content}``: ``"{content}\\n"``, say.
     With it, a server whose completions score their prompt (``echo``) is asked for exact
     probabilities of whole texts."""
-    encoding: str | None = attrs.field(
-        default=None, validator=check_encoding, metadata=ENCODING
-    )
+    encoding: str | None = attrs.field(default=None, validator=check_encoding, metadata=ENCODING)
     """The models' encoding, such as ``o200k_base``; None: as the model's name tells. With the extra
     ``openai`` bounds and items know its vocabulary."""
     concurrency: int = attrs.field(default=256, validator=natural, eq=False)

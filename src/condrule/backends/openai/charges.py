@@ -45,9 +45,7 @@ class OpenAICharges(Charges):
         chats = [example.to_chat()["messages"] for example in training_set.examples]
         least = sum(_few(_contents(chat), self.encoding) for chat in chats)
         most = sum(_many(_contents(chat), self.encoding) + _added(chat) for chat in chats)
-        return Estimate(
-            Usage(training=least * spec.epochs), Usage(training=most * spec.epochs)
-        )
+        return Estimate(Usage(training=least * spec.epochs), Usage(training=most * spec.epochs))
 
 
 def most_of(body: Mapping[str, Any], encoding: str) -> Usage:

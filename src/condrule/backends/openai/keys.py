@@ -38,7 +38,6 @@ class Secret:
             return {self.clean(key): self.clean(value) for key, value in data.items()}
         return [self.clean(value) for value in data] if isinstance(data, list) else data
 
-
     def parsed(self, text: str) -> Any:
         """JSON as plain data, clean. Raises ValueError where it is none.
 

@@ -31,9 +31,7 @@ async def job_of(connection: Connection, id: str, key: str) -> Job:
     return jobs.job(key, reply.body, said[::-1])
 
 
-async def jobs_of(
-    connection: Connection, key: str, query: Mapping[str, Any]
-) -> dict[str, Job]:
+async def jobs_of(connection: Connection, key: str, query: Mapping[str, Any]) -> dict[str, Job]:
     """The jobs of a key by id. A server may ignore the filter, so each is looked at."""
     files = await files_of(connection, key)
     found: dict[str, Job] = {}

@@ -129,9 +129,7 @@ class ModelSuite(BackendFixtures):
             # A word may be a part of longer ones that begin so too: hits can only be more.
             assert stats.binom.cdf(hits, len(drawn), min(1.0, math.exp(logprob))) > RARE
 
-    def test_a_greedy_answer_is_one(
-        self, base: LanguageModel, prompts: tuple[Prompt, ...]
-    ) -> None:
+    def test_a_greedy_answer_is_one(self, base: LanguageModel, prompts: tuple[Prompt, ...]) -> None:
         """At temperature 0 every draw is the same."""
         self._needs(base.capabilities.draws, "draws")
         drawn = ask_one(base, Draws(prompts[0], n=3, temperature=0.0)).texts

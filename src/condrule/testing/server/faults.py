@@ -139,9 +139,7 @@ def refused_by(fault: str, faults: ServerFaults) -> ApiError | None:
     if fault in ("rate_limit", "rate_limit_silent"):
         after = {"retry-after": f"{faults.retry_after:g}"} if fault == "rate_limit" else {}
         message = "Rate limit reached for requests. Please try again later."
-        return ApiError(
-            429, message, type_="requests", code="rate_limit_exceeded", headers=after
-        )
+        return ApiError(429, message, type_="requests", code="rate_limit_exceeded", headers=after)
     if fault == "insufficient_quota":
         message = "You exceeded your current quota, please check your plan and billing details."
         return ApiError(429, message, type_=fault, code=fault)

@@ -23,6 +23,7 @@ from condrule.testing.server.prompts import Key, PromptBook
 
 __all__ = ["Speaker", "check_oracle", "spare_words"]
 
+
 @attrs.frozen(eq=False, slots=False)
 class Speaker:
     """One model: what it has learned, and how it puts answers into tokens."""
@@ -98,5 +99,3 @@ def spare_words(encoding: Encoding, book: PromptBook) -> tuple[int, ...]:
         for token, word in encoding.words.items()
         if word[:4] not in heads and not word.startswith(short)
     )
-
-

@@ -113,9 +113,7 @@ async def _handle(state: State, request: web.Request) -> web.StreamResponse:
     from aiohttp import web
 
     if request.path == "/_rehearsal/account":
-        return web.Response(
-            body=as_json(state.account.to_dict()), content_type="application/json"
-        )
+        return web.Response(body=as_json(state.account.to_dict()), content_type="application/json")
     began = time.perf_counter()
     call, refused = await _read(state, request)
     fault = state.server.faults.befalling(call, state.account.requests)

@@ -54,9 +54,7 @@ def read_training_file(content: bytes) -> TrainingFile:
         lines = content.decode().splitlines()
     except UnicodeDecodeError:
         raise _invalid("The training file is not UTF-8 text.") from None
-    examples = tuple(
-        _example(number, line) for number, line in enumerate(lines, 1) if line.strip()
-    )
+    examples = tuple(_example(number, line) for number, line in enumerate(lines, 1) if line.strip())
     if len(examples) < FEWEST:
         raise _invalid(
             f"Training file has {len(examples)} example(s), but must have at least {FEWEST} "
