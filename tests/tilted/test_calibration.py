@@ -59,7 +59,7 @@ def test_an_honest_bias_passes_in_99_percent() -> None:
 def test_few_hits_do_not_skew_the_slope() -> None:
     """Under b - 3 about 5 draws in 100 are hits. Each end of the 95 % band is left in 2.5 % of the
     rounds, give or take four standard errors."""
-    rounds = 2000
+    rounds = 1000
     slopes = [one.slope.z for one in calibrations(1.0, rounds) if one.slope]
     allowed = 4 * math.sqrt(0.025 * 0.975 / rounds)
     for sign in (-1, 1):

@@ -177,9 +177,9 @@ class Steering:
         """What makes each token of a path likely in its place, though all of them act in all
         places. Where they drive each other up no bias does it, and the tries end."""
         biases = dict.fromkeys(path, 0.0)
+        lists = [dict(printed_tokens(tree.lists.get(path[:n], ()))) for n in range(len(path))]
         for _ in range(8):
-            for place, token in enumerate(path):
-                listed = dict(printed_tokens(tree.lists.get(path[:place], ())))
+            for place, (token, listed) in enumerate(zip(path, lists, strict=True)):
                 unlisted = min(listed.values(), default=0.0) - elsewhere
                 own = first if place == 0 else listed.get(token, unlisted)
                 others = [

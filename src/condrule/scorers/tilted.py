@@ -124,14 +124,10 @@ class TiltedScorer(Scorer):
         if asked := self._lists.plan(probes, seen):
             return asked
         chains = self._chains(probes, seen)
-        first: list[Query] = [query for one in chains.values() for query in one.next]
-        listed = [query for one in self._listed(probes, seen) for query in one.all]
-        if asked := _unseen([*first, *listed], seen):
-            return asked
-        if asked := _unseen([one.check for one in self._chosen(probes, chains)], seen):
-            return asked
-        calibration = self.calibration(probes, seen)
-        if calibration is None or not calibration.passed:
+        calibration = self._calibrated(probes, chains, seen)
+        if not isinstance(calibration, Calibration):
+            return calibration
+        if not calibration.passed:
             return []
         missing = [self._drawn(one, calibration, seen)[1] for one in groups(probes, chains)]
         # The least certain first: they matter most where a budget ends the study.
@@ -140,15 +136,16 @@ class TiltedScorer(Scorer):
 
     def infer(self, probes: Sequence[Probe], seen: Seen) -> dict[str, ProbeEvidence]:
         known = self._lists.infer(probes, seen)
-        chains, calibration = self._chains(probes, seen), self.calibration(probes, seen)
-        believed = calibration is not None and calibration.passed
+        chains = self._chains(probes, seen)
+        found = None if self._lists.plan(probes, seen) else self._calibrated(probes, chains, seen)
+        calibration = found if isinstance(found, Calibration) and found.passed else None
         for begun in groups(probes, chains, ready=False):
-            group = self._drawn(begun, calibration, seen)[0] if calibration and believed else begun
+            group = self._drawn(begun, calibration, seen)[0] if calibration else begun
             answers = dict(known[group.probe.id].answers)
             for mode, chain in group.chains.items():
                 for event in EVENTS:
                     one = _together(answers[mode, event], _bounded(chain.tree.under(event)))
-                    if calibration and believed and chain.ready:
+                    if calibration and chain.ready:
                         one = _together(one, _sampled(group, mode, event, calibration))
                     answers[mode, event] = one
             known[group.probe.id] = attrs.evolve(known[group.probe.id], answers=answers)
@@ -168,11 +165,20 @@ class TiltedScorer(Scorer):
         where not all that it needs was answered yet."""
         if self._lists.plan(probes, seen):
             return None
-        chains, listed = self._chains(probes, seen), self._listed(probes, seen)
+        found = self._calibrated(probes, self._chains(probes, seen), seen)
+        return found if isinstance(found, Calibration) else None
+
+    def _calibrated(
+        self, probes: Sequence[Probe], chains: Mapping[tuple[str, str], Chain], seen: Seen
+    ) -> Calibration | list[Query]:
+        """The calibration, or what is to be asked for it."""
+        listed = self._listed(probes, seen)
+        first: list[Query] = [query for one in chains.values() for query in one.next]
+        if asked := _unseen([*first, *(query for one in listed for query in one.all)], seen):
+            return asked
         chosen = self._chosen(probes, chains)
-        needed = [*(query for one in listed for query in one.all), *(one.check for one in chosen)]
-        if any(one.next for one in chains.values()) or _unseen(needed, seen):
-            return None
+        if asked := _unseen([one.check for one in chosen], seen):
+            return asked
         used = [
             (one.stage.counts[-1], _counted(one.stage.aim, [one.check], seen)) for one in chosen
         ]
