@@ -7,6 +7,7 @@ that its bytes spell, so any token has an id and any id tells its token.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,7 @@ __all__ = [
 Tokens = tuple[bytes, ...]
 
 
+@functools.lru_cache(maxsize=10_000)  # a model's responses are few
 def split(text: str, piece: int | None = None) -> Tokens:
     """A text's tokens: whole words, or pieces of them of so many bytes.
 
