@@ -28,6 +28,7 @@ import attrs
 import condrule
 from condrule.backends.openai import OpenAIBackend, connection, jobs
 from condrule.backends.openai.connection import Connection
+from condrule.encodings import get_encoding
 from condrule.errors import UnsettledJobError
 from condrule.journal import Journal
 from condrule.progress import quiet
@@ -234,6 +235,7 @@ def prepare() -> None:
     """Import what every forked process needs, once."""
     for name in ("openai", "httpx2", "scipy.special", "ruamel.yaml"):
         importlib.import_module(name)
+    get_encoding("o200k_base")
     sys.modules["matplotlib.figure"] = None  # type: ignore[assignment]  # figures take time
     condrule.ConditionalRuleExperiment(
         items=condrule.favourite_countries(n=2),
