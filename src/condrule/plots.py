@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 __all__ = ["CheckPanel", "PlotRow", "draw", "draw_checks"]
+
+_TITLE = 44  # characters of a line above a panel: the names of fine-tunes are longer
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")  # Okabe and Ito (2008)
 _FLOOR = -27.0  # nats, about 2e-12: what is lower is drawn there
@@ -131,7 +134,8 @@ def _draw_panel(ax: Any, panel: CheckPanel) -> None:
     ends = np.array([min(expected, default=-1) - 1, max(expected, default=1) + 1])
     ax.plot(ends, ends, ":", color="grey", lw=1)
     ax.fill_between(ends, ends - panel.check.band, ends + panel.check.band, color="grey", alpha=0.2)
-    ax.set_title(panel.title, loc="left", fontsize=8)
+    lines = [part for line in panel.title.splitlines() for part in textwrap.wrap(line, _TITLE)]
+    ax.set_title("\n".join(lines), loc="left", fontsize=8)
     ax.grid(alpha=0.25)
 
 

@@ -26,9 +26,10 @@ from condrule import (
 from condrule.backends.base import Draws, Observation
 from condrule.errors import ConfigError
 from condrule.evidence import UNKNOWN, Bounded, Sampled, Tally
+from condrule.plots import CheckPanel, draw_checks
 from condrule.progress import quiet
 from condrule.scorers import choosing
-from condrule.scorers.base import Check, Choice
+from condrule.scorers.base import Check, CheckPoint, Choice
 from condrule.scorers.choosing import Method
 from condrule.scorers.reasons import Reasons, by_numbers, described
 
@@ -317,6 +318,21 @@ def test_the_calibration_is_in_the_result_and_drawn(mixed: tuple[Path, condrule.
     assert [one.check.sentence for one in result.checks] == [c["sentence"] for c in data["checks"]]
     assert all(one.check.sentence in str(result) for one in result.checks)
     assert (path / "calibration.png").stat().st_size > 10_000
+
+
+def test_the_names_of_fine_tunes_have_room_above_their_panels() -> None:
+    """As OpenAI makes them."""
+    pytest.importorskip("matplotlib")
+    name = "ft:gpt-4o-mini-2024-07-18:my-org:condrule-bb558fd9-cecc6d14ded1ec41:6cc17fd8"
+    check = Check(True, "", (CheckPoint("listed, under b", -1.0, 30, 100),), 0.1)
+    panels = [CheckPanel(f"conditional, seed {seed}: passed\n{name}", check) for seed in range(3)]
+    figure = draw_checks(panels)
+    assert figure is not None
+    figure.draw_without_rendering()
+    ends = [ax.title.get_window_extent().x1 for ax in figure.axes]
+    starts = [ax.title.get_window_extent().x0 for ax in figure.axes]
+    assert all(end < start for end, start in zip(ends, starts[1:], strict=False))
+    assert ends[-1] < figure.bbox.x1
 
 
 def test_the_table_of_a_mixed_study_gives_its_numbers(mixed: tuple[Path, condrule.Result]) -> None:
