@@ -121,3 +121,11 @@ def test_items_do_not_touch_each_other(function: Function) -> None:
     for row, item in np.ndindex(3, 4):
         alone = function(hits[row, item], draws[row, item], bias[row, item])
         assert found[..., row, item] == pytest.approx(np.array(alone), nan_ok=True)
+
+
+def test_few_draws_without_a_hit_are_no_trouble() -> None:
+    """Where the likelihood is flat but for the last digits of a float: no warning, which is an
+    error here."""
+    low, high = limits(*counts((0, 1, -10), (0, 1, -9)), 0.95)
+    assert low == -math.inf
+    assert -1e-3 < high < 0

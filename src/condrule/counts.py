@@ -19,7 +19,7 @@ __all__ = ["clopper_pearson", "likeliest", "limits", "unbiased"]
 
 Floats = NDArray[np.float64]
 
-_STEPS = 80  # that halve an interval of 1,400 nats leave 1e-21 of it
+_STEPS = 80  # at most, in a search: halving 1,400 nats so often leaves 1e-21 nats
 _EXACT = 1e-13  # a step that is so small a part of a logit ends the search for it
 _FAR = 700.0  # nats: no probability that a float can hold has a larger logit
 
@@ -156,11 +156,11 @@ def _root(
 ) -> Floats:
     """Where functions of the logits, told with their slopes, change from positive to negative: by
     Newton's method, or halving where that leads out of what is known to hold the place."""
-    x = start
+    x = np.clip(start, low, high)
     for _ in range(_STEPS):
         value, slope = falling(x)
         low, high = np.where(value > 0, x, low), np.where(value > 0, high, x)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             following = x - value / slope
         within = (low <= following) & (following <= high)
         following = np.where(within, following, (low + high) / 2)

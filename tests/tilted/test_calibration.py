@@ -57,13 +57,54 @@ def test_an_honest_bias_passes_in_99_percent() -> None:
 
 
 def test_few_hits_do_not_skew_the_slope() -> None:
-    """Under b - 3 about 5 draws in 100 are hits. Each end of the 95 % band is left in 2.5 % of the
-    rounds, give or take four standard errors."""
-    rounds = 1000
-    slopes = [one.slope.z for one in calibrations(1.0, rounds) if one.slope]
+    """Of one token about 5 draws in 100 are hits under b - 3. Each end of the slope's 95 % band is
+    left in 2.5 % of the rounds, give or take four standard errors."""
+    rounds, generator = 1500, np.random.default_rng(3)
+    slopes = [
+        calibrate([pair(generator, x, 384, 128, 1.0, known=True)], [], 0.05).slope
+        for x in generator.uniform(-12, -6, rounds)
+    ]
     allowed = 4 * math.sqrt(0.025 * 0.975 / rounds)
     for sign in (-1, 1):
-        assert abs(sum(sign * z > Z for z in slopes) / rounds - 0.025) <= allowed
+        beyond = sum(one is not None and sign * one.z > Z for one in slopes)
+        assert abs(beyond / rounds - 0.025) <= allowed
+
+
+def test_a_slope_that_is_off_fails() -> None:
+    """Whatever the offset says."""
+    slopes = [one.slope for one in calibrations(1.2, 100)]
+    assert sum(one is not None and one.passed for one in slopes) <= 5
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.1])
+def test_a_slope_passes_where_its_interval_holds_1(scale: float) -> None:
+    """What is printed and what is decided are the same."""
+    generator = np.random.default_rng(8)
+    for x in generator.uniform(-9, -6, 200):
+        found = calibrate([pair(generator, x, 64, 64, scale, known=True)], [], 0.05).slope
+        if found is not None:
+            assert found.passed == (found.low <= 1 <= found.high)
+            assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize(("upper", "lower"), [(32, 0), (0, 32), (64, 63), (1, 64)])
+def test_a_slope_that_may_be_any_has_no_end(upper: int, lower: int) -> None:
+    """Where the hits are all under one bias, or the misses."""
+    one = Pair(Count(9, 64, upper), Count(6, 64, lower), -9.0)
+    found = calibrate([one], [], 0.05).slope
+    assert found is not None
+    assert math.inf in (found.high, -found.low)
+
+
+@pytest.mark.parametrize("hits", [0, 64])
+def test_answers_without_a_hit_or_a_miss_tell_nothing_of_the_slope(hits: int) -> None:
+    """It is not in the sentence, and decides nothing."""
+    generator = np.random.default_rng(1)
+    listed = [pair(generator, -9.0, 384, 128, 1.0, known=True) for _ in range(8)]
+    own = Pair(Count(20, 64, hits), Count(17, 64, hits))
+    found = calibrate(listed, [own], 0.05)
+    assert (None, True) == (found.used, found.passed)
+    assert "own" not in found.sentence
 
 
 @pytest.mark.parametrize("scale", [0.95, 1.05])

@@ -21,7 +21,7 @@ __all__ = ["APART", "Calibration", "Measurement", "Pair", "calibrate"]
 APART = 3  # nats between the two biases of a comparison
 BAND = 2.935  # standard errors: three tests that hold together in 99 % of cases (Bonferroni)
 Z = 1.959963984540054
-_ENDS = (-20.0, 20.0)  # log odds among which the likeliest are looked for
+_ENDS = (-20.0, 20.0)  # log odds among which slopes are looked for
 
 
 @attrs.frozen
@@ -33,24 +33,33 @@ class Pair:
     logit: float | None = None
     """That of the tokens' probability, where it is listed."""
 
+    @property
+    def tells(self) -> bool:
+        """Whether its hits could be split over the biases in more than one way."""
+        hits = self.upper.hits + self.lower.hits
+        return 0 < hits < self.upper.draws + self.lower.draws
+
 
 @attrs.frozen
 class Measurement:
     """A number that should have a certain value, and how it was measured."""
 
     value: float
-    error: float
-    """Its standard error if it has the value that it should have."""
+    low: float
+    """The interval that holds what it should be where the measurement passes."""
+    high: float
     z: float
-    """How many standard errors the measurement is off."""
+    """How far off it is: normal, with a standard deviation of 1, where it is what it should be."""
+    error: float
+    """Its standard error if it is what it should be."""
 
     @property
     def passed(self) -> bool:
-        """Whether it is within its band."""
+        """Whether it may be what it should be."""
         return abs(self.z) <= BAND
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} +- {BAND * self.error:.2f}"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @attrs.frozen
@@ -60,9 +69,10 @@ class Calibration:
     offset: Measurement | None
     """How much more than b the logit of tokens of listed probability rose, in nats; should be 0."""
     slope: Measurement | None
-    """By how much their logit rose for each nat of bias, from b - 3 to b; should be 1."""
+    """By how much their logit rose for each nat of bias, from b - 3 to b; should be 1. None where
+    there were no hits, or nothing but hits."""
     used: Measurement | None
-    """The same of the answers' own tokens, at the biases really used; should be 1."""
+    """The same of the answers' own tokens, at the biases really used."""
     bias: float = 0.0
     """The mean bias of the tokens of listed probability, in nats."""
     draws: int = 0
@@ -83,7 +93,7 @@ class Calibration:
     @property
     def sentence(self) -> str:
         """What was found, with the figures."""
-        if self.offset is None or self.slope is None:
+        if self.offset is None:
             return (
                 "The bias could not be calibrated: no list showed a token whose id is known and "
                 "that is improbable enough (below 0.08). Draws under a bias are not used."
@@ -96,9 +106,10 @@ class Calibration:
         )
         return (
             f"A bias of {self.bias:.1f} nats on tokens of listed probability raised their logit by "
-            f"{self.offset} more (should be 0), and each nat of it by {self.slope} (should be 1)"
-            f"{used}, by {self.draws} draws; the bands are 99 % together. The bias {word} what it "
-            f"should be: draws under it are {'' if self.passed else 'not '}used."
+            f"{self.offset} more (should be 0), and each nat of it by {self.slope or '?'} "
+            f"(should be 1){used}, by {self.draws} draws; the intervals are 99 % together. "
+            f"The bias {word} what it should be: draws under it are "
+            f"{'' if self.passed else 'not '}used."
             f"{doubted if self.doubted else ''}"
         )
 
@@ -163,25 +174,40 @@ def _shift(counts: Sequence[Count], printing: float) -> Measurement:
         value = -math.inf if not any(count.hits for count in counts) else math.inf
     exact = max(information(counts, 0.0), 1e-9)
     error = math.hypot(exact**-0.5, printing)
-    return Measurement(value, error, value / error)
+    return Measurement(value, value - BAND * error, value + BAND * error, value / error, error)
 
 
 @functools.lru_cache(maxsize=256)  # a study plans again and again with the same draws
-def _slope(pairs: tuple[Pair, ...]) -> Measurement:
-    """By how much the logit rises for each nat. In each pair the split of its hits over the two
-    biases depends on the slope alone (Fisher's noncentral hypergeometric distribution), whatever P
-    is. Few hits under b - 3 make the estimate skewed: so z is the signed root of the likelihood
-    ratio, which is nearly normal all the same (Barndorff-Nielsen and Cox 1994, section 3.2)."""
-    splits, should_be = _Splits.of(pairs), float(APART)
-    low, high = (splits.score(end) for end in _ENDS)
-    if low <= 0 or high >= 0:  # as where all hits are under one of the biases
-        found = _ENDS[0] if low <= 0 else _ENDS[1]
+def _slope(pairs: tuple[Pair, ...]) -> Measurement | None:
+    """By how much the logit rises for each nat; None where no pair tells. In each pair the split of
+    its hits over the two biases depends on the slope alone (Fisher's noncentral hypergeometric
+    distribution), whatever P is. Few hits under b - 3 make the estimate skewed: so z is the signed
+    root of the likelihood ratio, which is nearly normal all the same (Barndorff-Nielsen and Cox
+    1994, section 3.2)."""
+    telling = [pair for pair in pairs if pair.tells]
+    if not telling:
+        return None
+    splits, should_be = _Splits.of(telling), float(APART)
+    if splits.score(_ENDS[0]) <= 0:  # as where all hits are under one of the biases
+        found = _ENDS[0]
+    elif splits.score(_ENDS[1]) >= 0:
+        found = _ENDS[1]
     else:
         found = float(brentq(splits.score, *_ENDS))
-    ratio = 2 * (splits.likelihood(found) - splits.likelihood(should_be))
-    z = math.copysign(math.sqrt(max(ratio, 0.0)), found - should_be)
-    error = 1 / math.sqrt(max(splits.information(should_be), 1e-9))
-    return Measurement(found / APART, error / APART, z)
+    most = splits.likelihood(found)
+
+    def root(log_odds: float) -> float:
+        ratio = 2 * (most - splits.likelihood(log_odds))
+        return math.copysign(math.sqrt(max(0.0, ratio)), found - log_odds)
+
+    def limit(end: float) -> float:
+        if abs(root(end)) <= BAND:
+            return math.copysign(math.inf, end)
+        return float(brentq(lambda x: abs(root(x)) - BAND, found, end)) / APART
+
+    value = math.copysign(math.inf, found) if found in _ENDS else found / APART
+    error = 1 / math.sqrt(max(splits.information(should_be), 1e-9)) / APART
+    return Measurement(value, limit(_ENDS[0]), limit(_ENDS[1]), root(should_be), error)
 
 
 @attrs.frozen(eq=False)
