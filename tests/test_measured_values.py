@@ -172,3 +172,48 @@ def test_a_difference_has_the_difference_of_points() -> None:
     found = one - other
     assert (found.points.low, found.points.high) == (3.0, 3.0)
     assert (found.limits.low, found.limits.high) == (1.0, 4.5)
+
+
+def bounded(support: tuple[float, float], *tallies: tuple[float, float, float]) -> Measured:
+    """Items with the same bounds of P, and one tally each."""
+    ends = tuple(map(math.log, support))
+    return Measured.of([ends] * len(tallies), [[one] for one in tallies])
+
+
+@pytest.mark.parametrize(("most", "used"), [(0.0036, False), (0.0038, True)])
+def test_draws_count_in_a_mean_where_they_can_tell_more(most: float, used: bool) -> None:
+    """A thousand draws without a hit say that the mean is below 1 - 0.025^(1/1000) = 0.00368."""
+    low, high = interval(bounded((1e-9, most), *[(0, 100, 0)] * 10))
+    assert low == pytest.approx(1e-9)
+    assert high == pytest.approx(binomial(0, 1000)[1] if used else most)
+
+
+def test_hits_are_no_reason_to_look_away() -> None:
+    """Whether draws count is decided before they are looked at: five hits in a thousand draws are
+    not used where none could tell more than the bounds."""
+    assert interval(bounded((1e-9, 0.0036), (5, 100, 0), *[(0, 100, 0)] * 9)) == (
+        pytest.approx([1e-9, 0.0036])
+    )
+
+
+@pytest.mark.parametrize("estimand", ["geometric_mean", "median"])
+@pytest.mark.parametrize(("width", "used"), [(0.39, False), (0.394, True)])
+def test_each_item_has_draws_where_its_own_bounds_are_wide(
+    estimand: Estimand, width: float, used: bool
+) -> None:
+    """Of a P of 1/2, which the bounds allow, 100 draws tell the log to within 1.96 sqrt(1/100) on
+    either side: 0.392 altogether."""
+    support = (0.5 * math.exp(-width), 0.5)
+    found = interval(bounded(support, *[(45, 100, 0)] * 9), estimand)
+    assert used == (found != pytest.approx(support))
+
+
+def test_draws_beside_no_bounds_always_count() -> None:
+    """However few: there is nothing else."""
+    assert interval(items(*[(0, 1, 0)] * 3)) == pytest.approx([0.0, binomial(0, 3)[1]])
+
+
+def test_draws_under_a_bias_count_whatever_the_bounds() -> None:
+    """They tell of probabilities that plain draws do not."""
+    low, high = interval(bounded((1e-9, 1e-3), *[(50, 100, 8)] * 4))
+    assert 1e-9 < low < high < 1e-3
