@@ -71,7 +71,7 @@ def study(url: str) -> condrule.ConditionalRuleExperiment:
 
 @attrs.define
 class Killer:
-    """Kills this process at one point."""
+    """Kills this process at one point: before something is done, or after, even if it failed."""
 
     point: tuple[str, int, str]
     counts: Counter[str] = attrs.field(factory=Counter)
@@ -79,16 +79,18 @@ class Killer:
     def around(self, what: str, do: Callable[[], Any]) -> Any:
         """Do something that may be the point."""
         number = self._begin(what)
-        done = do()
-        self._now(what, number, "after")
-        return done
+        try:
+            return do()
+        finally:
+            self._now(what, number, "after")
 
     async def around_async(self, what: str, do: Callable[[], Any]) -> Any:
         """The same for what is awaited."""
         number = self._begin(what)
-        done = await do()
-        self._now(what, number, "after")
-        return done
+        try:
+            return await do()
+        finally:
+            self._now(what, number, "after")
 
     def _begin(self, what: str) -> int:
         self.counts[what] += 1
