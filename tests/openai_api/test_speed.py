@@ -70,8 +70,8 @@ def held_up(refused: range, wait: float) -> tuple[float, int]:
 
 def test_all_pause_where_the_provider_asks_to_wait() -> None:
     """Nothing arrives between answers with Retry-After and the end of it, if there are many."""
-    longest, after = held_up(range(40, 60), 0.6)
-    assert longest >= 0.5
+    longest, after = held_up(range(40, 60), 2.0)
+    assert longest >= 1.0  # the rest is for a machine that is busy with other things
     assert after > 60
 
 
