@@ -185,7 +185,7 @@ def tilted_bet(session: nox.Session) -> None:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """How many small changes to the code that computes and judges make a test fail: 10 minutes."""
+    """How many small changes to the code that computes and judges make a test fail: 20 minutes."""
     install(session, ".[test]", "mutmut")
     shutil.rmtree("mutants", ignore_errors=True)
     session.run("mutmut", "run", "--max-children", "1", *session.posargs)
