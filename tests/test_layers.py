@@ -137,6 +137,13 @@ def test_importing_condrule_loads_nothing_heavy(names: str) -> None:
     assert [] == sorted(set(json.loads(run.stdout)) & set(HEAVY))
 
 
+def test_scorers_load_scipy_when_they_compute() -> None:
+    """It takes longer to import than all the rest."""
+    script = "import sys; from condrule import AutoScorer; print('scipy' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert "False" == run.stdout.strip()
+
+
 def test_all_public_names_are_there() -> None:
     """Every name in ``__all__`` can be had, and each once."""
     import condrule

@@ -10,8 +10,6 @@ from typing import Self
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import gammaln
 
 from condrule.scorers.base import Check, CheckPoint
 from condrule.scorers.tilting import Count, information, likeliest_logit
@@ -184,6 +182,8 @@ def _slope(pairs: tuple[Pair, ...]) -> Measurement | None:
     distribution), whatever P is. Few hits under b - 3 make the estimate skewed: so z is the signed
     root of the likelihood ratio, which is nearly normal all the same (Barndorff-Nielsen and Cox
     1994, section 3.2)."""
+    from scipy.optimize import brentq
+
     telling = [pair for pair in pairs if pair.tells]
     if not telling:
         return None
@@ -260,5 +260,7 @@ class _Splits:
 
 
 def _log_choose(n: int, k: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.special import gammaln
+
     found: NDArray[np.float64] = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     return found
